@@ -65,9 +65,7 @@ def _share(value: object) -> object:
 
 def _plain_dsn(value: str) -> str:
     if not re.fullmatch(r"postgresql://[^@/:\s]+@[^@/\s]+/[^@/\s?]+(\?\S*)?", value):
-        raise ValueError(
-            "write postgresql://USER@HOST:PORT/DATABASE; the password goes to `password`, as a reference"
-        )
+        raise ValueError("write postgresql://USER@HOST:PORT/DATABASE; the password goes to `password`, as a reference")
     return value
 
 
@@ -89,7 +87,7 @@ class DatabaseServer(Model):
     dsn: Dsn
     password: SecretRef | None = None
     peer: Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")] | None = Field(
-        None, description="HOST:PORT at which the other cloud reaches this server; the dsn's own by default"
+        default=None, description="HOST:PORT at which the other cloud reaches this server; the dsn's own by default"
     )
 
 
@@ -107,17 +105,17 @@ class AwsBucket(Model):
     region: str
     access_key: SecretRef
     secret_key: SecretRef
-    endpoint: Url | None = Field(None, description="for an S3 that is not AWS's own")
-    peer: Url | None = Field(None, description="the endpoint as Azure reaches it")
-    events: str | None = Field(None, description="URL of the SQS queue that receives the bucket's events")
+    endpoint: Url | None = Field(default=None, description="for an S3 that is not AWS's own")
+    peer: Url | None = Field(default=None, description="the endpoint as Azure reaches it")
+    events: str | None = Field(default=None, description="URL of the SQS queue that receives the bucket's events")
 
 
 class AzureContainer(Model):
     account: str
     container: str
     key: SecretRef
-    endpoint: Url | None = Field(None, description="for a Blob service that is not Azure's own")
-    peer: Url | None = Field(None, description="the endpoint as AWS reaches it")
+    endpoint: Url | None = Field(default=None, description="for a Blob service that is not Azure's own")
+    peer: Url | None = Field(default=None, description="the endpoint as AWS reaches it")
 
 
 class Bucket(Model):
@@ -142,7 +140,7 @@ class Deployment(Model):
     endpoints: str = Field(description="the file from which its instances read where their stores are")
     instances: Annotated[int, Field(ge=1)] = 1
     address: Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")] | None = Field(
-        None, description="HOST:PORT to which the edge sends its requests (services only)"
+        default=None, description="HOST:PORT to which the edge sends its requests (services only)"
     )
 
 
@@ -150,7 +148,7 @@ class Component(Model):
     kind: Literal["service", "worker"]
     aws: Deployment
     azure: Deployment
-    stores: list[Name] = Field(default_factory=list)
+    stores: list[Name] = []
     logins: dict[Name, Login] = Field(default_factory=dict, description="database store: as whom")
 
     @model_validator(mode="after")
@@ -167,9 +165,7 @@ class Edge(Model):
 
     kind: Literal["envoy"]
     service: Name
-    listen: Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")] = Field(
-        description="where users' requests arrive"
-    )
+    listen: Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")] = Field(description="where users' requests arrive")
     admin: Url = Field(description="Envoy's admin interface")
     hold: Url = Field(description="the hold service, `tidegate edge hold`")
     folder: str = Field(description="where Envoy watches for routes")
@@ -182,7 +178,7 @@ class Shift(Model):
     user_type: str | None = None
     country: str | None = None
     percent: Annotated[float, Field(gt=0, le=100)] | None = None
-    bake: Seconds | None = Field(None, description="how long health is judged before the next stage")
+    bake: Seconds | None = Field(default=None, description="how long health is judged before the next stage")
 
     @model_validator(mode="after")
     def _one_criterion(self) -> "Shift":
@@ -198,13 +194,13 @@ class Shift(Model):
 
 
 class Objectives(Model):
-    error_rate: Share = Field(0.005, description="the share of failed requests that is still acceptable")
-    detect: Share = Field(0.05, description="the error rate that a bake must have been able to see")
-    false_alarms: Share = Field(0.01, description="the chance of a false alarm per stage, at most")
-    lag: Size = Field(2**20, description="replication lag before the switch may start")
-    hold: Seconds = Field(8, le=20, description="how long requests are held at most; the switch's deadline")
-    bake: Seconds = Field(60, description="default of a shift's bake")
-    watch: Seconds = Field(600, description="how long health is watched after the last shift")
+    error_rate: Share = Field(default=0.005, description="the share of failed requests that is still acceptable")
+    detect: Share = Field(default=0.05, description="the error rate that a bake must have been able to see")
+    false_alarms: Share = Field(default=0.01, description="the chance of a false alarm per stage, at most")
+    lag: Size = Field(default=2**20, description="replication lag before the switch may start")
+    hold: Seconds = Field(default=8, le=20, description="how long requests are held at most; the switch's deadline")
+    bake: Seconds = Field(default=60, description="default of a shift's bake")
+    watch: Seconds = Field(default=600, description="how long health is watched after the last shift")
 
 
 class Witness(Model):
@@ -222,7 +218,7 @@ class ManualStep(Model):
     place: Literal["before", "after"] = "before"
     owner: str
     instructions: str
-    undo: str | None = Field(None, description="what a person does to take it back")
+    undo: str | None = Field(default=None, description="what a person does to take it back")
 
 
 class CommandStep(Model):
@@ -248,17 +244,15 @@ class Migration(Model):
     components: dict[Name, Component]
     stores: dict[Name, Store]
     edge: Edge
-    shift: list[Shift | Literal["switch"]] = Field(default_factory=list)
-    objectives: Objectives = Field(default_factory=Objectives)
+    shift: list[Shift | Literal["switch"]] = []
+    objectives: Objectives = Objectives()
     witness: Witness | None = None
-    steps: list[ExtraStep] = Field(default_factory=list)
+    steps: list[ExtraStep] = []
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Migration":
         if not any(isinstance(store, Database) for store in self.stores.values()):
-            raise ValueError(
-                "stores: at least one database is needed: it holds the row that commits the switch"
-            )
+            raise ValueError("stores: at least one database is needed: it holds the row that commits the switch")
         for name, component in self.components.items():
             for store in [*component.stores, *component.logins]:
                 if store not in self.stores:
@@ -276,9 +270,7 @@ class Migration(Model):
     def _shift_makes_sense(self) -> "Migration":
         if self.strategy == "window":
             if self.shift:
-                raise ValueError(
-                    "shift: a window moves everybody at once; leave shift out or use incremental"
-                )
+                raise ValueError("shift: a window moves everybody at once; leave shift out or use incremental")
             return self
         if self.shift.count("switch") != 1:
             raise ValueError("shift: `switch` has to stand in it, once")
