@@ -9,7 +9,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +90,14 @@ class Store:
     def events(self, run: str, after: int = 0) -> list[Event]:
         with self._explained():
             rows = self.db.execute(
-                "select seq, run, at, kind, stage, step, data, digest from event where run = ? and seq > ? order by seq",
+                "select seq, run, at, kind, stage, step, data, digest from event "
+                "where run = ? and seq > ? order by seq",
                 (run, after),
             ).fetchall()
-        return [Event(*row[:6], json.loads(row[6]), row[7]) for row in rows]
+        return [
+            Event(seq, name, at, kind, stage, step, json.loads(data), digest)
+            for seq, name, at, kind, stage, step, data, digest in rows
+        ]
 
     def runs(self) -> list[str]:
         """Every run's id, the newest first."""
@@ -141,7 +145,7 @@ class Store:
         return int(row[0])
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         self.db.execute("begin immediate")
         try:
             yield
@@ -151,7 +155,7 @@ class Store:
         self.db.execute("commit")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Generator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:

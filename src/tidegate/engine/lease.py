@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from tidegate.engine.journal import Store
@@ -12,7 +12,7 @@ __all__ = ["driver", "lease"]
 
 
 @contextmanager
-def lease(store: Store, run: str) -> Iterator[int]:
+def lease(store: Store, run: str) -> Generator[int]:
     """The epoch under which the holder appends. Raises LeaseHeld, naming the process that has it."""
     path = store.folder / f"{run}.lock"
     with path.open("a+") as file:
