@@ -59,7 +59,7 @@ class Waiting:
     """The run goes on when somebody approves `gate`."""
 
     gate: str
-    why: str
+    reason: str
     since: float
 
 
@@ -82,6 +82,8 @@ class RunState:
     breaches: list[Event] = field(default_factory=list[Event])
     commands: list[Event] = field(default_factory=list[Event])
     traffic: list[Event] = field(default_factory=list[Event])
+    answered: int = 0
+    """The number of the last command that the engine has answered."""
     last: Event | None = None
 
     def step(self, name: str) -> StepState:
@@ -141,9 +143,11 @@ def _apply(state: RunState, event: Event) -> None:
 
 def _apply_to_run(state: RunState, event: Event) -> None:
     reason = str(event.figure("reason") or "")
+    state.answered = max(state.answered, cast("int", event.figure("answers") or 0))
     match event.kind:
         case "begun":
             state.status, state.reason, state.mend = "rolling back" if state.decision else "running", "", ""
+            state.waiting = None
         case "waiting":
             state.status = "waiting"
             state.waiting = Waiting(str(event.figure("gate")), reason, event.at)

@@ -91,8 +91,9 @@ class Step(BaseModel, ABC, Generic[F]):
     uses: str
     name: str
 
-    interruptible: ClassVar[bool] = True
-    """False: once begun, `apply` is not cancelled by a guard or a command; it looks at `stopping` itself."""
+    interruptible: ClassVar[Literal["always", "to stop", "never"]] = "to stop"
+    """When `apply` is cancelled: by a pause too; only when the run stops or rolls back; or never (it then looks
+    at `stopping` itself)."""
 
     @property
     @abstractmethod

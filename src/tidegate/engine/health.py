@@ -1,0 +1,39 @@
+"""What the engine asks of whoever judges the workload's health. The planes' guard answers in production."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from tidegate.runbook.runbook import Stage
+
+__all__ = ["Breach", "Health", "Losses"]
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """Evidence of harm. `pause` when going back would not help, since AWS is ill too."""
+
+    verdict: Literal["roll back", "pause"]
+    reason: str
+    segment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The target owns the writes and is gone: what a forced rollback would lose."""
+
+    text: str
+    writes: int | None
+    """How many acknowledged writes; None if nobody outside the stores has counted them."""
+    file: str = ""
+    """Where they are listed."""
+
+
+class Health(Protocol):
+    async def breach(self, stage: Stage, note: Callable[[str], None]) -> Breach:
+        """Return on evidence of harm, and only then."""
+        ...
+
+    async def losses(self) -> Losses | None:
+        """None as long as the owner of the writes answers, or AWS owns them."""
+        ...

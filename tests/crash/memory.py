@@ -1,0 +1,153 @@
+"""Steps whose whole world is a dictionary, and a fuse that ends the process's life at any effect."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tidegate.engine.driver import Driver
+from tidegate.engine.health import Breach, Losses
+from tidegate.engine.journal import Event, Store
+from tidegate.errors import CheckFailed, TidegateError, Unreachable
+from tidegate.runbook.runbook import Stage, StepSpec
+from tidegate.runbook.step import Action, AnyStep, Context, Facts, Finding, Step
+
+
+class Crash(BaseException):
+    """kill -9: nothing of the process's own code runs after it."""
+
+
+@dataclass
+class World:
+    """`present` is what the steps' effects have left. `history` is every effect, in order."""
+
+    present: set[str] = field(default_factory=set)
+    history: list[str] = field(default_factory=list)
+    fuse: int = 10**9
+    broken: str = ""
+    down: str = ""
+    primary: str = "aws"
+    traffic: str = "aws"
+
+    def tick(self) -> None:
+        self.fuse -= 1
+        if self.fuse <= 0:  # a dead process stays dead
+            raise Crash
+
+
+class Before(Facts):
+    there: bool
+
+
+class Put(Step[Before]):
+    """Makes the thing of its name."""
+
+    world: Callable[[], World]
+
+    @property
+    def facts_type(self) -> type[Before]:
+        return Before
+
+    async def read(self, context: Context) -> Before:
+        return Before(there=self.name in self.world().present)
+
+    def plan(self, facts: Before) -> Sequence[Action]:
+        return [Action(verb="create", target=self.name, detail="put it there", undo="take it away")]
+
+    async def apply(self, context: Context, facts: Before) -> None:
+        world = self.world()
+        world.tick()
+        if world.down == self.name:
+            raise Unreachable("nobody answers", where=self.name)
+        world.present.add(self.name)
+        world.history.append(f"+{self.name}")
+        world.tick()
+        context.note("put", n=1)
+
+    async def check(self, context: Context, facts: Before) -> Sequence[Finding]:
+        there = self.name in self.world().present and self.world().broken != self.name
+        return [Finding(check=self.name, verdict="pass" if there else "fail", message=f"{self.name} is there")]
+
+    async def undo(self, context: Context, facts: Before) -> None:
+        world = self.world()
+        world.tick()
+        if not facts.there:
+            world.present.discard(self.name)
+        world.history.append(f"-{self.name}")
+        world.tick()
+
+
+class Turn(Put):
+    """Moves the world's primary: the switch, in small. Its commit is one assignment."""
+
+    async def apply(self, context: Context, facts: Before) -> None:
+        world = self.world()
+        world.tick()
+        if context.stopping():
+            raise CheckFailed("told to stop before the commit", where=self.name)
+        world.primary = "azure"
+        world.tick()
+
+    async def check(self, context: Context, facts: Before) -> Sequence[Finding]:
+        done = self.world().primary == "azure" and self.world().broken != self.name
+        return [Finding(check=self.name, verdict="pass" if done else "fail", message="azure owns the writes")]
+
+    async def undo(self, context: Context, facts: Before) -> None:
+        world = self.world()
+        world.tick()
+        assert world.traffic == "aws", "data goes back only after the traffic has"
+        world.primary = "aws"
+        world.tick()
+
+
+class Traffic(Put):
+    to: str
+
+    async def apply(self, context: Context, facts: Before) -> None:
+        self.world().tick()
+        self.world().traffic = self.to
+        self.world().tick()
+
+    async def check(self, context: Context, facts: Before) -> Sequence[Finding]:
+        done = self.world().traffic == self.to and self.world().broken != self.name
+        return [Finding(check=self.name, verdict="pass" if done else "fail", message=f"traffic is on {self.to}")]
+
+    async def undo(self, context: Context, facts: Before) -> None:
+        self.world().tick()
+        self.world().traffic = "aws"
+        self.world().tick()
+
+
+KINDS = {"put": Put, "turn": Turn, "traffic": Traffic}
+
+
+def maker(world: World) -> Callable[[StepSpec], AnyStep]:
+    return lambda spec: KINDS[spec.uses](uses=spec.uses, name=spec.name, world=lambda: world, **spec.fields)
+
+
+class FusedStore(Store):
+    """A journal before and after each write of which the process may die."""
+
+    world: World
+
+    def append(self, *args, **kwargs) -> Event:
+        self.world.tick()
+        event = super().append(*args, **kwargs)
+        self.world.tick()
+        return event
+
+
+class Sound:
+    """Health that never finds harm, until told; and a target that is there, until told."""
+
+    def __init__(self, driver: Driver, harm_in: str = "", losses: Losses | None = None) -> None:
+        self.harm_in, self.lost = harm_in, losses
+
+    async def breach(self, stage: Stage, note: Callable[[str], None]) -> Breach:
+        import asyncio
+
+        if stage.name == self.harm_in:
+            return Breach("roll back", "azure fails")
+        await asyncio.Event().wait()
+        raise TidegateError("unreachable")
+
+    async def losses(self) -> Losses | None:
+        return self.lost
