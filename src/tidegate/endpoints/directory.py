@@ -64,9 +64,7 @@ class Directory:
     def read(self, name: str, cloud: Cloud) -> Entry | None:
         """What was last written for it; None if nothing was. Raises TidegateError if it can't be read."""
         document = self._document(self._deployment(name, cloud))
-        return (
-            Entry(cast("Cloud", document["primary"]), active=bool(document["active"])) if document else None
-        )
+        return Entry(cast("Cloud", document["primary"]), active=bool(document["active"])) if document else None
 
     def write(self, entries: Mapping[tuple[str, Cloud], Entry]) -> None:
         """Idempotent: what already says the same keeps its revision."""
@@ -76,9 +74,7 @@ class Directory:
             new = {
                 "active": entry.active,
                 "primary": entry.primary,
-                "stores": {
-                    store: self._address(component, store, cloud, entry.primary) for store in component.stores
-                },
+                "stores": {store: self._address(component, store, cloud, entry.primary) for store in component.stores},
             }
             if old is None or {key: old.get(key) for key in new} != new:
                 _replace(deployment, {"revision": int(str((old or {}).get("revision", 0))) + 1, **new})
@@ -91,9 +87,7 @@ class Directory:
     def silent(self, entries: Mapping[tuple[str, Cloud], Entry]) -> list[str]:
         """The deployments of which fewer instances than declared have acknowledged what is written now."""
         return [
-            f"{name} on {cloud}"
-            for name, cloud in entries
-            if not self._acknowledged(self._deployment(name, cloud))
+            f"{name} on {cloud}" for name, cloud in entries if not self._acknowledged(self._deployment(name, cloud))
         ]
 
     async def acknowledged(self, entries: Mapping[tuple[str, Cloud], Entry], deadline: float) -> None:

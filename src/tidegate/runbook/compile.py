@@ -1,0 +1,99 @@
+"""A Migration compiled to its Runbook. Pure: the same file always gives the same runbook."""
+
+from pydantic import JsonValue
+
+from tidegate.errors import InvalidMigration
+from tidegate.runbook.migration import Bucket, ExtraStep, ManualStep, Migration, Shift
+from tidegate.runbook.runbook import Phase, Runbook, Stage, StepSpec
+
+__all__ = ["compile_runbook"]
+
+
+def compile_runbook(migration: Migration) -> Runbook:
+    """Raises InvalidMigration if a step is to stand beside a stage that there isn't."""
+    stages = [*_before(migration), *_during(migration), *_after(migration)]
+    return Runbook(
+        stages=tuple(_with_extra_steps(stages, migration)),
+        retreat=(StepSpec(uses="traffic-home", name="traffic-home"),),
+    )
+
+
+def _before(migration: Migration) -> list[Stage]:
+    def of_stores(verb: str) -> tuple[StepSpec, ...]:
+        return tuple(_store_step(migration, verb, name) for name in migration.stores)
+
+    return [
+        Stage(name="preflight", phase="before", steps=(StepSpec(uses="preflight", name="preflight"),)),
+        Stage(name="replicate", phase="before", steps=of_stores("replicate")),
+        Stage(name="verify", phase="before", steps=of_stores("verify")),
+        Stage(name="endpoints", phase="before", steps=(StepSpec(uses="endpoints", name="endpoints"),)),
+    ]
+
+
+def _during(migration: Migration) -> list[Stage]:
+    if migration.strategy == "window":
+        return _switch(migration, moves_traffic=True)
+    stages: list[Stage] = []
+    for entry in migration.shift:
+        stages += [_shift(migration, entry)] if isinstance(entry, Shift) else _switch(migration, moves_traffic=False)
+    return stages
+
+
+def _shift(migration: Migration, shift: Shift) -> Stage:
+    fields: dict[str, JsonValue] = {
+        "shift": shift.model_dump(mode="json", exclude_none=True, exclude={"bake"}),
+        "bake": shift.bake or migration.objectives.bake,
+    }
+    step = StepSpec(uses="shift", name=f"shift-{shift.label.strip('/')}", fields=fields)
+    return Stage(name=f"shift {shift.label}", phase="during", steps=(step,), guarded=True, on_failure="roll back")
+
+
+def _switch(migration: Migration, *, moves_traffic: bool) -> list[Stage]:
+    """The switch, and the proof that follows it while health is watched."""
+    switch = StepSpec(uses="switch", name="switch", fields={"moves_traffic": moves_traffic})
+    watch = StepSpec(uses="watch", name="watch-switch", fields={"seconds": migration.objectives.bake})
+    proofs = [_store_step(migration, "prove", name) for name in migration.stores]
+    return [
+        Stage(name="switch", phase="during", steps=(switch,), on_failure="roll back"),
+        Stage(name="prove", phase="during", steps=(*proofs, watch), guarded=True, on_failure="roll back"),
+    ]
+
+
+def _after(migration: Migration) -> list[Stage]:
+    watch = StepSpec(uses="watch", name="watch", fields={"seconds": migration.objectives.watch})
+    finishes = tuple(_store_step(migration, "finish", name) for name in migration.stores)
+    return [
+        Stage(name="watch", phase="after", steps=(watch,), guarded=True, on_failure="roll back"),
+        Stage(
+            name="finish",
+            phase="after",
+            steps=finishes,
+            approval="the mirror to AWS ends here: from then on there is no way back without loss",
+        ),
+    ]
+
+
+def _store_step(migration: Migration, verb: str, name: str) -> StepSpec:
+    kind = "bucket" if isinstance(migration.stores[name], Bucket) else "database"
+    return StepSpec(uses=f"{kind}-{verb}", name=f"{verb}-{name}", fields={"store": name})
+
+
+def _with_extra_steps(stages: list[Stage], migration: Migration) -> list[Stage]:
+    for extra in migration.steps:
+        place = next((index for index, stage in enumerate(stages) if stage.name == extra.stage), None)
+        if place is None:
+            names = ", ".join(stage.name for stage in stages)
+            raise InvalidMigration(
+                f"there is no stage {extra.stage!r}", where=f"steps.{extra.name}", mend=f"the stages are: {names}"
+            )
+        stages.insert(place + (extra.place == "after"), _extra_stage(extra, stages[place].phase))
+    names = [step.name for stage in stages for step in stage.steps]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InvalidMigration(f"two steps are called {min(twice)}", where="steps", mend="rename one")
+    return stages
+
+
+def _extra_stage(extra: ExtraStep, phase: Phase) -> Stage:
+    fields = extra.model_dump(mode="json", exclude={"kind", "name", "stage", "place"})
+    uses = "manual" if isinstance(extra, ManualStep) else "command"
+    return Stage(name=extra.name, phase=phase, steps=(StepSpec(uses=uses, name=extra.name, fields=fields),))
