@@ -94,6 +94,16 @@ def _with_extra_steps(stages: list[Stage], migration: Migration) -> list[Stage]:
 
 
 def _extra_stage(extra: ExtraStep, phase: Phase) -> Stage:
-    fields = extra.model_dump(mode="json", exclude={"kind", "name", "stage", "place"})
-    uses = "manual" if isinstance(extra, ManualStep) else "command"
-    return Stage(name=extra.name, phase=phase, steps=(StepSpec(uses=uses, name=extra.name, fields=fields),))
+    if isinstance(extra, ManualStep):
+        fields: dict[str, JsonValue] = {"owner": extra.owner, "instructions": extra.instructions, "take_back": extra.undo}
+        spec = StepSpec(uses="manual", name=extra.name, fields=fields)
+    else:
+        document = extra.model_dump(mode="json")
+        fields = {
+            "argv": document["argv"],
+            "checked_by": document["check"],
+            "take_back": document["undo"],
+            "timeout": extra.timeout,
+        }
+        spec = StepSpec(uses="command", name=extra.name, fields=fields)
+    return Stage(name=extra.name, phase=phase, steps=(spec,))

@@ -230,7 +230,9 @@ class CommandStep(Model):
     check: Annotated[list[str], Field(min_length=1)] = Field(
         description="exits 0 if the effect is there, 1 if not; anything else is inconclusive"
     )
-    undo: Annotated[list[str], Field(min_length=1)] | None = None
+    undo: Annotated[list[str], Field(min_length=1)] | None = Field(
+        default=None, description="what takes it back; without it the step is a point of no return"
+    )
     timeout: Seconds = 300
 
 

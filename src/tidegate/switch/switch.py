@@ -1,0 +1,163 @@
+"""The one state machine that moves the primary of all stores; mirrored, it is the rollback.
+
+    arm -> lag gate -> hold, workers quiesced -> fence -> drain -> seal -> COMMIT
+        -> open -> endpoints acknowledged -> release of the requests -> mirror running
+
+The commit is the ownership row in the target's lead database. Before it, anything that goes wrong (an error,
+the deadline, a word from the operator) reopens the source; after it, only finishing is left. A process that
+finds a switch begun by another reads the row, not its own memory, to know on which side of the commit it is.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tidegate.edges.edge import Hold, Router, Routes
+from tidegate.endpoints import Directory, Entry
+from tidegate.errors import CheckFailed, DeadlinePassed, TidegateError
+from tidegate.runbook.migration import Cloud
+from tidegate.switch.store import Lead, Ownership, Store
+
+__all__ = ["Parties", "Timings", "abandon", "conclude", "switch"]
+
+MARGIN = 0.6
+"""The part of the hold within which the commit has to happen; the rest is for opening, or for aborting."""
+ACKNOWLEDGE_SECONDS = 60.0
+"""After the commit instances are waited for beyond the hold: there is no way but forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Whom the switch concerns. `routes`: where traffic goes when it is released; None: as before."""
+
+    stores: Sequence[Store]
+    lead: Lead
+    hold: Hold
+    router: Router
+    directory: Directory
+    routes: Routes | None = None
+
+    @property
+    def followers(self) -> list[Store]:
+        return [store for store in self.stores if store is not self.lead]
+
+
+@dataclass(slots=True)
+class Timings:
+    """Seconds since the hold began, by phase, in order."""
+
+    began: float = 0.0
+    marks: dict[str, float] = field(default_factory=dict[str, float])
+    committing: bool = False
+
+    def mark(self, phase: str) -> None:
+        self.marks[phase] = round(time.monotonic() - self.began, 4)
+
+
+async def switch(
+    parties: Parties, ownership: Ownership, *, hold: float, lag: int, stopping: Callable[[], bool]
+) -> Timings:
+    """Move the writes to `ownership.owner`. Raises CheckFailed or DeadlinePassed after having reopened the source.
+
+    `hold` is in seconds, `lag` the replication lag in bytes below which it starts.
+    """
+    if await committed(parties.lead, ownership):
+        return await conclude(parties, ownership)
+    await _all(store.arm() for store in parties.stores)
+    await _lag_gate(parties.stores, lag, stopping)
+    timings = Timings(began=time.monotonic())
+    try:
+        await _to_the_commit(parties, ownership, hold, timings, stopping)
+    except (Exception, asyncio.CancelledError) as error:
+        # The row may have been written although the answer was lost: only then is there no way back.
+        if not timings.committing or not await committed(parties.lead, ownership):
+            await abandon(parties)
+            if isinstance(error, TimeoutError):
+                raise DeadlinePassed("the switch took too long: the source has been reopened", where="switch") from None
+            raise
+    return await conclude(parties, ownership, timings)
+
+
+async def _to_the_commit(
+    parties: Parties, ownership: Ownership, hold: float, timings: Timings, stopping: Callable[[], bool]
+) -> None:
+    deadline = timings.began + hold * MARGIN
+    async with asyncio.timeout(hold * MARGIN):
+        await parties.hold.hold(hold)
+        await _all([parties.hold.settle(deadline), _quiesce(parties, deadline)])
+        timings.mark("quiet")
+        await _all(store.fence(deadline) for store in parties.stores)
+        timings.mark("fenced")
+        await _all(store.drain(deadline) for store in parties.stores)
+        timings.mark("drained")
+        await _all(store.seal(deadline) for store in parties.stores)
+        timings.mark("sealed")
+        if stopping():
+            raise CheckFailed("told to stop before the commit: the source has been reopened", where="switch")
+        if time.monotonic() > deadline:
+            raise DeadlinePassed("the switch took too long: the source has been reopened", where="switch")
+        timings.committing = True
+        await parties.lead.commit(ownership)
+        timings.mark("committed")
+
+
+async def conclude(parties: Parties, ownership: Ownership, timings: Timings | None = None) -> Timings:
+    """What is left after the commit. Idempotent; raises DeadlinePassed if an instance never acknowledges."""
+    timings = timings or Timings(began=time.monotonic())
+    await _all(store.open() for store in parties.followers)
+    timings.mark("open")
+    entries = parties.directory.settled(ownership.owner)
+    parties.directory.write(entries)
+    if parties.routes is not None:
+        await parties.router.write(parties.routes)
+    await parties.directory.acknowledged(entries, time.monotonic() + ACKNOWLEDGE_SECONDS)
+    timings.mark("acknowledged")
+    await parties.hold.release()
+    timings.mark("released")
+    await _all(store.release() for store in parties.stores)
+    timings.mark("mirrored")
+    return timings
+
+
+async def abandon(parties: Parties) -> None:
+    """Before the commit: the source takes writes again, its workers work, what is held goes on. Idempotent."""
+    source = parties.lead.source
+    await _all(store.reopen() for store in parties.stores)
+    entries = parties.directory.settled(source)
+    parties.directory.write(entries)
+    try:
+        await parties.directory.acknowledged(entries, time.monotonic() + ACKNOWLEDGE_SECONDS)
+    finally:
+        await parties.hold.release()
+
+
+async def committed(lead: Lead, ownership: Ownership) -> bool:
+    found = await lead.ownership()
+    return found is not None and found.epoch >= ownership.epoch
+
+
+async def _lag_gate(stores: Sequence[Store], limit: int, stopping: Callable[[], bool]) -> None:
+    while True:
+        lags = [await store.lag() for store in stores]
+        if max(lags) <= limit:
+            return
+        if stopping():
+            raise CheckFailed("told to stop while the lag was still too great", where="switch")
+        await asyncio.sleep(0.1)
+
+
+async def _quiesce(parties: Parties, deadline: float) -> None:
+    """Workers of both clouds finish what they have in hand and stay idle."""
+    source: Cloud = parties.lead.source
+    idle = {worker: Entry(source, active=False) for worker in parties.directory.deployments("worker")}
+    parties.directory.write(idle)
+    await parties.directory.acknowledged(idle, deadline)
+
+
+async def _all(work: Iterable[Coroutine[object, object, None]]) -> None:
+    """Side by side; all have ended before the first error is raised."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    if errors:
+        raise next((error for error in errors if isinstance(error, TidegateError)), errors[0])

@@ -1,0 +1,68 @@
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from sample import sample_document
+from tidegate.endpoints import Directory, Entry
+from tidegate.errors import DeadlinePassed
+from tidegate.runbook.migration import Migration
+
+
+@pytest.fixture
+def directory(tmp_path) -> Directory:
+    document = sample_document()
+    for name, component in document["components"].items():
+        for cloud in ("aws", "azure"):
+            component[cloud]["endpoints"] = str(tmp_path / "run" / f"{name}-{cloud}.json")
+    return Directory(Migration.model_validate(document))
+
+
+def document(directory: Directory, name: str, cloud: str) -> dict:
+    component = directory.migration.components[name]
+    return json.loads(Path(getattr(component, cloud).endpoints).read_text())
+
+
+def acknowledge(directory: Directory, name: str, cloud: str, revision: int) -> None:
+    folder = Path(f"{getattr(directory.migration.components[name], cloud).endpoints}.acks")
+    folder.mkdir(exist_ok=True)
+    (folder / "one").write_text(f"{revision}\n")
+
+
+def test_an_instance_in_the_other_cloud_is_told_the_peer_address(directory):
+    directory.write(directory.settled("aws"))
+    assert document(directory, "shop", "aws")["stores"]["orders"]["dsn"] == "postgresql://shop_service@db:5432/shop"
+    assert "@127.0.0.1:15432/" in document(directory, "shop", "azure")["stores"]["orders"]["dsn"]
+
+
+def test_secrets_stay_references(directory):
+    directory.write(directory.settled("azure"))
+    assert document(directory, "shop", "aws")["stores"]["orders"]["password"] == "env:APP_PASSWORD"
+    assert document(directory, "shop", "aws")["stores"]["receipts"]["key"] == "env:E"
+
+
+def test_workers_are_active_in_one_cloud_and_services_in_both(directory):
+    settled = directory.settled("azure")
+    assert settled["settler", "aws"] == Entry("azure", active=False)
+    assert settled["settler", "azure"] == Entry("azure", active=True)
+    assert settled["shop", "aws"] == settled["shop", "azure"] == Entry("azure", active=True)
+
+
+def test_what_says_the_same_keeps_its_revision(directory):
+    directory.write(directory.settled("aws"))
+    directory.write(directory.settled("aws"))
+    assert document(directory, "shop", "aws")["revision"] == 1
+    directory.write(directory.settled("azure"))
+    assert document(directory, "shop", "aws")["revision"] == 2
+
+
+async def test_it_waits_until_every_instance_has_acknowledged_this_revision(directory):
+    entries = {("shop", "aws"): Entry("aws", active=True), ("shop", "azure"): Entry("aws", active=True)}
+    directory.write(entries)
+    acknowledge(directory, "shop", "aws", 1)
+    acknowledge(directory, "shop", "azure", 0)
+    with pytest.raises(DeadlinePassed, match="shop on azure"):
+        await directory.acknowledged(entries, time.monotonic())
+    acknowledge(directory, "shop", "azure", 1)
+    await directory.acknowledged(entries, time.monotonic())
