@@ -1,0 +1,92 @@
+import pytest
+
+from sample import sample_migration
+from tidegate.errors import InvalidMigration
+from tidegate.runbook.compile import compile_runbook
+
+
+def names(runbook) -> list[str]:
+    return [stage.name for stage in runbook.stages]
+
+
+def test_incremental_shifts_part_after_part_with_the_switch_among_them():
+    assert names(compile_runbook(sample_migration())) == [
+        "preflight",
+        "replicate",
+        "verify",
+        "endpoints",
+        "shift /catalog",
+        "shift beta",
+        "shift SE",
+        "shift 5%",
+        "shift 25%",
+        "shift 50%",
+        "switch",
+        "prove",
+        "shift 100%",
+        "watch",
+        "finish",
+    ]
+
+
+def test_a_window_moves_everybody_in_the_switch():
+    runbook = compile_runbook(sample_migration(strategy="window", shift=[]))
+    assert [name for name in names(runbook) if name.startswith("shift")] == []
+    assert runbook.stage("switch").steps[0].fields["moves_traffic"] is True
+
+
+def test_every_stage_with_users_on_azure_is_guarded_and_rolls_back():
+    runbook = compile_runbook(sample_migration())
+    for stage in runbook.stages:
+        if stage.name.startswith("shift") or stage.name in ("prove", "watch"):
+            assert stage.guarded
+            assert stage.on_failure == "roll back"
+
+
+def test_the_end_of_the_mirror_needs_an_approval():
+    assert compile_runbook(sample_migration()).stage("finish").approval
+
+
+def test_manual_steps_and_commands_stand_where_they_are_put():
+    steps = [
+        {"kind": "manual", "name": "tell-support", "stage": "switch", "owner": "ada", "instructions": "tell support"},
+        {
+            "kind": "command",
+            "name": "warm",
+            "stage": "endpoints",
+            "place": "after",
+            "argv": ["true"],
+            "check": ["true"],
+        },
+    ]
+    runbook = compile_runbook(sample_migration(steps=steps))
+    found = names(runbook)
+    assert found[found.index("switch") - 1] == "tell-support"
+    assert found[found.index("endpoints") + 1] == "warm"
+    assert runbook.stage("tell-support").phase == "during"
+
+
+def test_a_step_beside_a_stage_that_is_not_there_is_refused_with_the_stages_there_are():
+    steps = [{"kind": "manual", "name": "x", "stage": "shift 7%", "owner": "ada", "instructions": "wait"}]
+    with pytest.raises(InvalidMigration, match=r"(?s)steps\.x: there is no stage 'shift 7%'.*shift 5%"):
+        compile_runbook(sample_migration(steps=steps))
+
+
+def test_two_steps_of_one_name_are_refused():
+    step = {"kind": "manual", "name": "verify-orders", "stage": "verify", "owner": "ada", "instructions": "look"}
+    with pytest.raises(InvalidMigration, match="two steps are called verify-orders"):
+        compile_runbook(sample_migration(steps=[step]))
+
+
+@pytest.mark.parametrize(
+    ("shift", "why"),
+    [
+        ([{"percent": 100}], "`switch` has to stand in it"),
+        (["switch", {"percent": 50}], "the last stage is percent: 100"),
+        (["switch", {"percent": 50}, {"percent": 25}, {"percent": 100}], "percentages rise"),
+        ([{"country": "SE"}, {"country": "SE"}, "switch", {"percent": 100}], "stands in it twice"),
+    ],
+)
+def test_a_shift_that_makes_no_sense_is_refused(shift, why):
+    with pytest.raises(ValueError, match=why):
+        sample_migration(shift=shift)
