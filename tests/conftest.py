@@ -1,0 +1,58 @@
+"""Real servers, one of each per session, started when a test first asks for them."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tidegate.lab.servers.azurite import Azurite
+from tidegate.lab.servers.moto import Moto
+from tidegate.lab.servers.postgres import Postgres
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="run the long crash tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--run-slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="long: `make test-crash` runs it"))
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Path]:
+    """A folder that PostgreSQL's own user can reach."""
+    with tempfile.TemporaryDirectory(prefix="tidegate-tests-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres16(servers: Path) -> Iterator[Postgres]:
+    server = Postgres(servers / "postgres16", 16)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres18(servers: Path) -> Iterator[Postgres]:
+    server = Postgres(servers / "postgres18", 18)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def moto(servers: Path) -> Iterator[Moto]:
+    server = Moto(servers / "moto")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def azurite(servers: Path) -> Iterator[Azurite]:
+    server = Azurite(servers / "azurite")
+    yield server
+    server.stop()
