@@ -1,23 +1,18 @@
 """One more part of the users on Azure, then a bake: health is judged before the next part follows."""
 
-import asyncio
-import time
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import PrivateAttr
 
-from tidegate.edges.criteria import routes_after, segment_of
-from tidegate.edges.edge import Counts, Routes
-from tidegate.health.judge import detectable
+from tidegate.edges.criteria import after_shift
+from tidegate.edges.edge import Routes
 from tidegate.runbook.migration import Shift as ShiftSpec
-from tidegate.runbook.step import Action, Context, Facts, Finding
+from tidegate.runbook.step import Action, Context, Facts, Finding, NoFacts
+from tidegate.steps.evidence import Evidence
 from tidegate.steps.workload import PlaneStep
 
-__all__ = ["Evidence", "Shift", "TrafficHome", "Watch"]
-
-LONGER = 1.0
-"""Seconds by which a bake goes on when it hasn't seen enough traffic."""
+__all__ = ["Shift", "TrafficHome"]
 
 
 class RoutesBefore(Facts):
@@ -25,23 +20,74 @@ class RoutesBefore(Facts):
     basis_points: int
 
 
-class Evidence:
-    """How much Azure has answered since a bake began, and what harm that would have shown."""
+class Shift(PlaneStep[RoutesBefore]):
+    uses: Literal["shift"] = "shift"
+    shift: ShiftSpec
+    bake: float
 
-    def __init__(self, before: Counts) -> None:
-        self.before = before
+    interruptible: ClassVar[Literal["always"]] = "always"
+    _evidence: Evidence | None = PrivateAttr(default=None)
 
-    def finding(self, check: str, now: Counts, detect: float, error_rate: float) -> Finding:
-        """Inconclusive as long as harm of the size `detect` could have gone unseen."""
-        requests = failed = 0
-        for key, count in now.items():
-            if key[1] == "azure":
-                earlier = self.before.get(key)
-                requests += count.total - (earlier.total if earlier else 0)
-                failed += count.failed - (earlier.failed if earlier else 0)
-        least = detectable(requests, error_rate)
-        seen = f"Azure answered {requests:,} requests, {failed:,} failed; an error rate of {least:.1%} would have shown"
-        if least > detect:
-            message = f"{seen}, but the plan asks for {detect:.1%}: waiting for more traffic"
-            return Finding(check=check, verdict="inconclusive", message=message, observed=requests, detectable=least)
-        return Finding(check=check, verdict="pass", message=seen, observed=requests, detectable=least)
+    @property
+    def facts_type(self) -> type[RoutesBefore]:
+        return RoutesBefore
+
+    async def read(self, context: Context) -> RoutesBefore:
+        routes = await self.workload.edge.read()
+        return RoutesBefore(azure=sorted(routes.azure), basis_points=routes.basis_points)
+
+    def plan(self, facts: RoutesBefore) -> Sequence[Action]:
+        whom = f"{self.shift.percent:g} % of the users" if self.shift.percent else f"everybody of {self.shift.label}"
+        return [
+            Action(verb="change", target="edge", detail=f"{whom} to Azure", undo="one write sends everybody to AWS"),
+            Action(verb="wait", target="edge", detail=f"judge health for {self.bake:g} s", undo="nothing to take back"),
+        ]
+
+    def routes(self, facts: RoutesBefore) -> Routes:
+        return after_shift(Routes(frozenset(facts.azure), facts.basis_points), self.shift)
+
+    async def apply(self, context: Context, facts: RoutesBefore) -> None:
+        routes = self.routes(facts)
+        await self.workload.edge.write(routes)
+        context.note(f"{self.shift.label} on Azure; health is judged for {self.bake:g} s", share=routes.basis_points / 1e4)
+        self._evidence = await Evidence.begin(self.workload)
+        await self._evidence.gather(self.bake)
+
+    async def check(self, context: Context, facts: RoutesBefore) -> Sequence[Finding]:
+        if await self.workload.edge.read() != self.routes(facts):
+            message = "the edge doesn't obey these routes"
+            return [Finding(check=f"{self.name}.routes", verdict="fail", message=message)]
+        if self._evidence is None:
+            message = "nobody has watched this bake to its end"
+            return [Finding(check=f"{self.name}.health", verdict="inconclusive", message=message)]
+        return [await self._evidence.finding(f"{self.name}.health")]
+
+    async def undo(self, context: Context, facts: RoutesBefore) -> None:
+        await self.workload.edge.write(Routes())
+
+
+class TrafficHome(PlaneStep[NoFacts]):
+    """One write at the edge: everybody to AWS. The first thing that a rollback does."""
+
+    uses: Literal["traffic-home"] = "traffic-home"
+
+    @property
+    def facts_type(self) -> type[NoFacts]:
+        return NoFacts
+
+    async def read(self, context: Context) -> NoFacts:
+        return NoFacts()
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        return [Action(verb="change", target="edge", detail="everybody to AWS", undo="nothing to take back")]
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        await self.workload.edge.write(Routes())
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        home = (await self.workload.edge.read()).home
+        message = "the edge sends everybody to AWS" if home else "the edge still sends users to Azure"
+        return [Finding(check=self.name, verdict="pass" if home else "fail", message=message)]
+
+    async def undo(self, context: Context, facts: NoFacts) -> None:
+        pass

@@ -1,0 +1,115 @@
+"""The steps of one bucket: replicate, verify, prove after the switch, finish."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import JsonValue
+
+from tidegate.errors import TidegateError
+from tidegate.objects.bucket import BucketMove
+from tidegate.objects.verify import VerifyReport
+from tidegate.runbook.step import Action, Context, Finding, NoFacts
+from tidegate.steps.workload import PlaneStep
+
+__all__ = ["BucketFinish", "BucketProve", "BucketReplicate", "BucketVerify"]
+
+
+class BucketStep(PlaneStep[NoFacts]):
+    store: str
+
+    @property
+    def facts_type(self) -> type[NoFacts]:
+        return NoFacts
+
+    @property
+    def bucket(self) -> BucketMove:
+        return self.workload.buckets[self.store]
+
+    async def read(self, context: Context) -> NoFacts:
+        return NoFacts()
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        return []
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        pass
+
+    async def undo(self, context: Context, facts: NoFacts) -> None:
+        pass
+
+
+class BucketReplicate(BucketStep):
+    """All objects, then every change; what keeps up runs beside the steps (steps/companions.py)."""
+
+    uses: Literal["bucket-replicate"] = "bucket-replicate"
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        return [
+            Action(
+                verb="create",
+                target=f"azure:{self.store}",
+                detail="every object, then every change as it is made",
+                undo="delete what was copied, and the container if it was made for it",
+            )
+        ]
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        await self.bucket.copy(context.note)
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        copied = await self.bucket.copied()
+        message = f"{self.store} is copied" if copied else f"{self.store} is not copied to its end"
+        return [Finding(check=self.name, verdict="pass" if copied else "fail", message=message)]
+
+    async def undo(self, context: Context, facts: NoFacts) -> None:
+        await self.bucket.remove(target_gone=context.forced)
+
+
+class BucketVerify(BucketStep):
+    """Every object's content compared, while changes go on."""
+
+    uses: Literal["bucket-verify", "bucket-prove"] = "bucket-verify"
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        context.remember("report", _summary(await self.bucket.verify(context.note)))
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        kept = context.recall("report")
+        if not isinstance(kept, dict):
+            return [Finding(check=self.name, verdict="fail", message=f"{self.store} has not been compared")]
+        if kept["wrong"]:
+            return [Finding(check=self.name, verdict="fail", message=f"{self.store} differs: {kept['wrong']}")]
+        message = f"{self.store}: {kept['objects']:,} objects are the same on both sides"
+        return [Finding(check=self.name, verdict="pass", message=message, observed=float(str(kept["objects"])))]
+
+
+class BucketProve(BucketVerify):
+    """After the switch: what came too late is copied create-only, then all is compared."""
+
+    uses: Literal["bucket-verify", "bucket-prove"] = "bucket-prove"
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        context.remember("report", _summary(await self.bucket.settle(context.note)))
+
+
+class BucketFinish(BucketStep):
+    uses: Literal["bucket-finish"] = "bucket-finish"
+
+    interruptible: ClassVar[Literal["never"]] = "never"
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        return [Action(verb="delete", target=f"mirror of {self.store}", detail="changes no longer go back to AWS")]
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        await self.bucket.disarm()
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        return [Finding(check=self.name, verdict="pass", message=f"{self.store} lives on Azure alone")]
+
+    async def undo(self, context: Context, facts: NoFacts) -> None:
+        raise TidegateError("the mirror has ended: this is past the point of no return", where=self.name)
+
+
+def _summary(report: VerifyReport) -> dict[str, JsonValue]:
+    wrong = [*report.missing, *report.extra, *report.different]
+    return {"objects": report.objects, "wrong": ", ".join(wrong[:5])}

@@ -1,0 +1,132 @@
+"""The switch of all stores; its undo is the same switch, mirrored, or without the target if that is gone."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
+
+from tidegate.edges.edge import Routes
+from tidegate.runbook.migration import Cloud, other
+from tidegate.runbook.step import Action, Context, Finding, NoFacts
+from tidegate.steps.workload import PlaneStep
+from tidegate.switch.store import Ownership
+from tidegate.switch.switch import Parties, Timings, abandon, committed, switch
+
+__all__ = ["Switch"]
+
+EVERYBODY = 10_000
+
+
+class Switch(PlaneStep[NoFacts]):
+    uses: Literal["switch"] = "switch"
+    moves_traffic: bool
+    """All at once: the requests held are released to Azure, and all that follow."""
+
+    interruptible: ClassVar[Literal["never"]] = "never"
+
+    @property
+    def facts_type(self) -> type[NoFacts]:
+        return NoFacts
+
+    async def read(self, context: Context) -> NoFacts:
+        return NoFacts()
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        migration = self.workload.migration
+        hold = migration.objectives.hold
+        workers = [name for name, component in migration.components.items() if component.kind == "worker"]
+        stores = ", ".join(migration.stores)
+        actions = [
+            Action(verb="change", target="edge", detail=f"hold requests, {hold:g} s at most", undo="let them go on"),
+            *(
+                Action(verb="change", target=worker, detail="idle on AWS, then active on Azure", undo="active on AWS")
+                for worker in workers
+            ),
+            Action(
+                verb="change",
+                target=stores,
+                detail="fence AWS, drain, Azure owns the writes",
+                undo="the mirrored switch: AWS owns the writes again, with all that was written on Azure",
+            ),
+        ]
+        if self.moves_traffic:
+            undo = "one write sends everybody to AWS"
+            actions.append(Action(verb="change", target="edge", detail="everybody to Azure", undo=undo))
+        return actions
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        await self._turn(context, "azure", "forward", context.stopping)
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        ownership = await self.workload.ownership()
+        told = self.workload.directory.settled("azure")
+        entries_right = all(self.workload.directory.read(n, c) == entry for (n, c), entry in told.items())
+        done = ownership.owner == "azure" and entries_right and context.recall("forward") == "done"
+        message = f"{ownership.owner} owns the writes (epoch {ownership.epoch})"
+        return [Finding(check=self.name, verdict="pass" if done else "fail", message=message)]
+
+    async def undo(self, context: Context, facts: NoFacts) -> None:
+        if context.recall("forward") is None:
+            return
+        if context.forced:
+            await self._force_home(context)
+            return
+        if (await self.workload.ownership()).owner == "azure" or context.recall("back") is not None:
+            await self._finish_forward(context)
+            await self._turn(context, "aws", "back", lambda: False)
+        else:  # killed before the commit: the source may still be fenced
+            await abandon(self._parties("azure", 1))
+
+    async def _turn(self, context: Context, owner: Cloud, turn: str, stopping: Callable[[], bool]) -> None:
+        """What an earlier process left half done is finished or taken back first, by the ownership row."""
+        ownership = await self._ownership(context, owner, turn)
+        parties = self._parties(owner, ownership.epoch)
+        try:
+            if context.recall(turn) == "begun" and not await committed(parties.lead, ownership):
+                await abandon(parties)
+            context.remember(turn, "begun")
+            objectives = self.workload.migration.objectives
+            context.note(f"requests are held while {owner} takes the writes over")
+            timings = await switch(parties, ownership, hold=objectives.hold, lag=objectives.lag, stopping=stopping)
+        finally:
+            for store in parties.stores:
+                await store.close()
+        context.remember(turn, "done")
+        context.note(f"{owner} owns the writes", **_milliseconds(timings))
+
+    async def _finish_forward(self, context: Context) -> None:
+        """A switch whose commit stands is brought to its end before it is mirrored."""
+        if context.recall("forward") == "begun" and context.recall("back") is None:
+            await self._turn(context, "azure", "forward", lambda: False)
+
+    async def _force_home(self, context: Context) -> None:
+        epoch = await self._ownership(context, "aws", "back")
+        context.remember("back", "begun")
+        for database in self.workload.databases.values():
+            await database.force_home(epoch.epoch)
+        for bucket in self.workload.buckets.values():
+            await bucket.force_home(context.note)
+        self.workload.directory.write(self.workload.directory.settled("aws"))
+        await self.workload.edge.release()
+        context.remember("back", "done")
+        context.note("aws owns the writes; Azure's database was left behind")
+
+    async def _ownership(self, context: Context, owner: Cloud, turn: str) -> Ownership:
+        """The epoch of a turn is drawn once and kept, so that a resumed one recognises its own commit."""
+        key = f"{turn}-epoch"
+        epoch = context.recall(key)
+        if not isinstance(epoch, int):
+            epoch = 2 if context.forced else (await self.workload.ownership()).epoch + 1
+            context.remember(key, epoch)
+        return Ownership(context.run, epoch, owner)
+
+    def _parties(self, owner: Cloud, epoch: int) -> Parties:
+        workload, source = self.workload, other(owner)
+        databases = {name: database.store(source, epoch) for name, database in workload.databases.items()}
+        buckets = {name: bucket.store(source) for name, bucket in workload.buckets.items()}
+        routes = Routes(basis_points=EVERYBODY) if self.moves_traffic and owner == "azure" else None
+        lead = databases[workload.lead.name]
+        stores = [*databases.values(), *buckets.values()]
+        return Parties(stores, lead, workload.edge, workload.edge, workload.directory, routes)
+
+
+def _milliseconds(timings: Timings) -> dict[str, float]:
+    return {f"{phase} ms": round(seconds * 1000, 1) for phase, seconds in timings.marks.items()}

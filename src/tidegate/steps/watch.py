@@ -1,0 +1,45 @@
+"""Health watched for a while, with nothing changed."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import PrivateAttr
+
+from tidegate.runbook.step import Action, Context, Finding, NoFacts
+from tidegate.steps.evidence import Evidence
+from tidegate.steps.workload import PlaneStep
+
+__all__ = ["Watch"]
+
+
+class Watch(PlaneStep[NoFacts]):
+    uses: Literal["watch"] = "watch"
+    seconds: float
+
+    interruptible: ClassVar[Literal["always"]] = "always"
+    _evidence: Evidence | None = PrivateAttr(default=None)
+
+    @property
+    def facts_type(self) -> type[NoFacts]:
+        return NoFacts
+
+    async def read(self, context: Context) -> NoFacts:
+        return NoFacts()
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        detail = f"judge health for {self.seconds:g} s"
+        return [Action(verb="wait", target="edge", detail=detail, undo="nothing to take back")]
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        context.note(f"health is judged for {self.seconds:g} s")
+        self._evidence = await Evidence.begin(self.workload)
+        await self._evidence.gather(self.seconds)
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        if self._evidence is None:
+            message = "nobody has watched to the end"
+            return [Finding(check=self.name, verdict="inconclusive", message=message)]
+        return [await self._evidence.finding(self.name)]
+
+    async def undo(self, context: Context, facts: NoFacts) -> None:
+        pass

@@ -1,0 +1,74 @@
+"""The planes of one migration, opened once per process and shared by its steps."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import PrivateAttr
+
+from tidegate.edges import open_edge
+from tidegate.edges.edge import Edge
+from tidegate.endpoints import Directory
+from tidegate.errors import TidegateError, Unreachable
+from tidegate.objects.bucket import BucketMove
+from tidegate.postgres.database import DatabaseMove
+from tidegate.runbook.migration import Cloud, Database, Migration
+from tidegate.runbook.step import Facts, Step
+from tidegate.switch.store import Ownership
+
+__all__ = ["PlaneStep", "Workload"]
+
+F = TypeVar("F", bound=Facts)
+
+
+class Workload:
+    """`folder` keeps what the planes have to remember (the buckets' manifests)."""
+
+    def __init__(self, migration: Migration, run: str, folder: Path) -> None:
+        self.migration, self.run = migration, run
+        self.edge: Edge = open_edge(migration)
+        self.directory = Directory(migration)
+        self.databases: dict[str, DatabaseMove] = {}
+        self.buckets: dict[str, BucketMove] = {}
+        for name, store in migration.stores.items():
+            if isinstance(store, Database):
+                self.databases[name] = DatabaseMove(name, store, run)
+            else:
+                self.buckets[name] = BucketMove(name, store, folder)
+
+    @property
+    def lead(self) -> DatabaseMove:
+        """The database that holds the row which commits the switch."""
+        return next(iter(self.databases.values()))
+
+    async def ownership(self) -> Ownership:
+        """Who owns the writes now. Raises Unreachable if a side that has to be asked doesn't answer."""
+        return await self.lead.ownership() or Ownership(self.run, 0, "aws")
+
+    async def answers(self, cloud: Cloud) -> bool:
+        """Whether every database of this cloud answers."""
+        for database in self.databases.values():
+            try:
+                await database.ping(cloud)
+            except Unreachable:
+                return False
+        return True
+
+    async def close(self) -> None:
+        await self.edge.close()
+        for move in [*self.databases.values(), *self.buckets.values()]:
+            await move.close()
+
+
+class PlaneStep(Step[F]):
+    """A step that works through the planes. `steps.make` binds it to them."""
+
+    _workload: Workload | None = PrivateAttr(default=None)
+
+    def bind(self, workload: Workload) -> None:
+        self._workload = workload
+
+    @property
+    def workload(self) -> Workload:
+        if self._workload is None:
+            raise TidegateError("the step is not bound to a workload", where=self.name)
+        return self._workload
