@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.errors import TidegateError
-from tidegate.lab.servers.process import Process, listens
+from tidegate.lab.servers.process import Process, answers
 
 __all__ = ["Envoy"]
 
@@ -36,7 +36,7 @@ class Envoy:
             *("--disable-hot-restart", "--log-level", "warning"),
         ]
         process = Process("envoy", argv, self.folder / "envoy.log")
-        process.wait_until(lambda: listens(self.admin_port))
+        process.wait_until(lambda: answers(self.admin_port, "/ready"))
         return process
 
 

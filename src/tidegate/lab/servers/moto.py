@@ -14,7 +14,7 @@ class Moto:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        argv = [Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(self.port)]
+        argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         self.process = Process("moto", argv, folder / "moto.log")
         self.process.wait_until(lambda: listens(self.port))
 

