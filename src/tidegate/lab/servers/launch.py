@@ -25,7 +25,7 @@ def main() -> None:
     if os.getppid() != int(parent):  # it died before the line above
         sys.exit(1)
     try:
-        os.execv(argv[0], argv)
+        os.execv(argv[0], argv)  # noqa: S606 - that is what it is for
     except OSError as error:
         sys.exit(f"{argv[0]}: {error.strerror}")
 
