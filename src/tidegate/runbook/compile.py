@@ -95,7 +95,11 @@ def _with_extra_steps(stages: list[Stage], migration: Migration) -> list[Stage]:
 
 def _extra_stage(extra: ExtraStep, phase: Phase) -> Stage:
     if isinstance(extra, ManualStep):
-        fields: dict[str, JsonValue] = {"owner": extra.owner, "instructions": extra.instructions, "take_back": extra.undo}
+        fields: dict[str, JsonValue] = {
+            "owner": extra.owner,
+            "instructions": extra.instructions,
+            "take_back": extra.undo,
+        }
         spec = StepSpec(uses="manual", name=extra.name, fields=fields)
     else:
         document = extra.model_dump(mode="json")

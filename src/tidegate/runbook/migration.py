@@ -89,6 +89,9 @@ class DatabaseServer(Model):
     peer: Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")] | None = Field(
         default=None, description="HOST:PORT at which the other cloud reaches this server; the dsn's own by default"
     )
+    replication_peer: Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")] | None = Field(
+        default=None, description="the same for replication alone; peer by default"
+    )
 
 
 class Database(Model):

@@ -1,0 +1,256 @@
+"""One database on its way from AWS to Azure: copied, followed, verified, switched, and taken back."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from psycopg import sql
+
+from tidegate.errors import Refused
+from tidegate.postgres.bookkeeping import Names, ensure_bookkeeping, has_bookkeeping, read_note, write_note
+from tidegate.postgres.catalog import copied_tables, is_empty, sequences, user_schemas
+from tidegate.postgres.copy import copy_tables
+from tidegate.postgres.fence import give_back, vacuum_again
+from tidegate.postgres.preflight import DatabaseFacts, read_facts
+from tidegate.postgres.replication import (
+    Stream,
+    drop_slot,
+    drop_subscription,
+    export_snapshot,
+    stream_into,
+)
+from tidegate.postgres.schema import dump_schema, ensure_roles, reset_target, restore_schema
+from tidegate.postgres.server import Server, literal, statement
+from tidegate.postgres.store import DatabaseStore, read_ownership, set_sequences
+from tidegate.postgres.verify import VerifyReport, compare
+from tidegate.runbook.migration import Cloud, Database, other
+from tidegate.switch.store import Ownership
+
+__all__ = ["DatabaseMove"]
+
+INDEX_JOBS = 2
+DRAIN_SECONDS = 60
+SETTLED_SECONDS = 0.6
+"""A mirror whose source is gone has applied what it received when it hasn't moved for so long."""
+
+
+class DatabaseMove:
+    """Every method may be called again after a crash, by another process. Raises Unreachable, Refused."""
+
+    def __init__(self, name: str, spec: Database, run: str) -> None:
+        self.name, self.spec, self.run = name, spec, run
+        self.names = Names.of(run, name)
+        self.servers: dict[Cloud, Server] = {
+            "aws": Server(name, "aws", spec.aws),
+            "azure": Server(name, "azure", spec.azure),
+        }
+
+    @property
+    def aws(self) -> Server:
+        return self.servers["aws"]
+
+    @property
+    def azure(self) -> Server:
+        return self.servers["azure"]
+
+    async def facts(self) -> DatabaseFacts:
+        return await read_facts(self.aws, self.azure)
+
+    async def ping(self, cloud: Cloud) -> None:
+        await self.servers[cloud].value("select 1")
+
+    async def replicate(self, note: Callable[[str], None]) -> None:
+        """Schema, rows and the stream. A copy that was interrupted is begun anew, a complete one isn't repeated."""
+        forward = self._stream("azure")
+        await self._prove_empty()
+        if await read_note(self.azure, "copied") != self.names.tag:
+            await self._take_back()
+            await forward.ensure_publication()
+            await self._copy(forward, note)
+        await forward.subscribe(enabled=True)
+        note("copied; changes stream")
+        while not await forward.streaming():
+            await asyncio.sleep(0.1)
+
+    async def _prove_empty(self) -> None:
+        """Everything that a rollback will drop was made after this was noted."""
+        for server in (self.aws, self.azure):
+            await ensure_bookkeeping(server)
+        if await read_note(self.azure, "empty") is not None:
+            return
+        async with self.azure.session() as connection:
+            if not await is_empty(connection):
+                raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty database")
+            await write_note(connection, "empty", {"schemas": await user_schemas(connection)})
+
+    async def _copy(self, forward: Stream, note: Callable[[str], None]) -> None:
+        exporter, snapshot = await export_snapshot(self.aws, forward.name)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                dump = Path(folder) / "schema.dump"
+                note("copying the schema")
+                await dump_schema(self.aws, self.azure, snapshot, dump)
+                await ensure_roles(self.aws, self.azure, self.spec.passwords)
+                await restore_schema(self.azure, dump, "pre-data")
+                async with self.aws.session() as connection:
+                    tables = await copied_tables(connection)
+                copied = await copy_tables(self.aws, self.azure, tables, snapshot, note)
+                note(f"building indexes; {copied.bytes / 2**20:,.1f} MiB came in {copied.seconds:.1f} s")
+                await restore_schema(self.azure, dump, "post-data", INDEX_JOBS)
+        finally:
+            await exporter.close()
+        async with self.aws.session() as here, self.azure.session() as there:
+            await set_sequences(here, there)
+            await there.execute("analyze")
+            await write_note(there, "copied", self.names.tag)
+
+    async def streaming(self) -> bool:
+        return await self._stream(other(await self._owner())).streaming()
+
+    async def lag(self) -> int:
+        """Of the stream that flows now, in bytes; 0 if none does."""
+        return max(
+            [await self._stream(cloud).lag() for cloud in ("azure", "aws") if await self._flows(cloud)], default=0
+        )
+
+    async def _flows(self, into: Cloud) -> bool:
+        return await self._stream(into).subscribed()
+
+    async def verify(self, note: Callable[[str], None]) -> VerifyReport:
+        """Both sides compared, in the direction in which changes flow."""
+        owner = await self._owner()
+        stream = self._stream(other(owner))
+
+        async def drained() -> None:
+            async with stream.source.session() as here, stream.target.session() as there:
+                await stream.drain(here, there, time.monotonic() + DRAIN_SECONDS)
+
+        return await compare(self.servers[owner], self.servers[other(owner)], drained, note)
+
+    def store(self, source: Cloud, epoch: int) -> DatabaseStore:
+        return DatabaseStore(self.name, self.servers[source], self.servers[other(source)], self.names, epoch)
+
+    async def ownership(self) -> Ownership | None:
+        """The row with the highest epoch on either side; both have to answer."""
+        rows = [await read_ownership(server) for server in self.servers.values()]
+        return max((row for row in rows if row), key=lambda row: row.epoch, default=None)
+
+    async def heartbeat(self, cloud: Cloud) -> None:
+        query = "insert into tidegate.marker values ('heartbeat') on conflict (id) do update set at = clock_timestamp()"
+        async with self.servers[cloud].session() as connection:
+            await connection.execute(query)
+
+    async def last_heartbeat(self, cloud: Cloud) -> datetime | None:
+        """The last one that has arrived on this side, by the writing side's clock."""
+        return await self.servers[cloud].value("select at from tidegate.marker where id = 'heartbeat'")
+
+    async def mirror_applied(self) -> None:
+        """With Azure gone: AWS has applied all that it had received."""
+        query = "select latest_end_lsn::text from pg_catalog.pg_stat_subscription where subname = %s"
+        name, last = self.names.stream("aws"), object()
+        while (now := (await self.aws.value(query, name), await self.last_heartbeat("aws"))) != last:
+            last = now
+            await asyncio.sleep(SETTLED_SECONDS)
+
+    async def present(self, cloud: Cloud, query: str, ids: list[str]) -> set[str]:
+        """Those of the ids that this side has, by the operator's own query."""
+        found: set[str] = set()
+        async with self.servers[cloud].session() as connection:
+            for start in range(0, len(ids), 10_000):
+                cursor = await connection.execute(statement(query), (ids[start : start + 10_000],))
+                found |= {str(row[0]) for row in await cursor.fetchall()}
+        return found
+
+    async def force_home(self, epoch: int) -> None:
+        """Without Azure: AWS owns the writes, with what its mirror has received. Sequences only move forward."""
+        ownership = await read_ownership(self.aws)
+        if ownership is not None and ownership.epoch >= epoch:
+            return
+        await self.mirror_applied()
+        async with self.aws.session() as connection:
+            await drop_subscription(connection, self.names.stream("aws"))
+            for sequence in await sequences(connection):
+                for table, column in sequence.columns:
+                    await connection.execute(
+                        statement(
+                            f"select pg_catalog.setval({literal(sequence.name)}::regclass, m.max) from "
+                            f"(select max({column}) from {table}) m, {sequence.name} s where m.max > s.last_value"
+                        )
+                    )
+            async with connection.transaction():
+                await connection.execute(
+                    "insert into tidegate.ownership (run, epoch, owner) values (%s, %s, 'aws')", (self.run, epoch)
+                )
+                await give_back(connection)
+
+    async def remove(self, *, target_gone: bool = False) -> None:
+        """Undo `replicate`: both sides as before, AWS's roles open. A side that is gone is left behind."""
+        await self._end_streams(target_gone=target_gone)
+        if not target_gone and await has_bookkeeping(self.azure):
+            if await read_note(self.azure, "empty") is not None:
+                await reset_target(self.azure)
+            await self._forget(self.azure)
+        if await has_bookkeeping(self.aws):
+            async with self.aws.session() as connection:
+                async with connection.transaction():
+                    await give_back(connection)
+                await vacuum_again(connection)
+            await self._forget(self.aws)
+
+    async def disarm(self) -> None:
+        """The migration is done: streams, slots, roles of the run go; the data stays, AWS stays fenced."""
+        await self._end_streams(target_gone=False)
+        for server in self.servers.values():
+            await self._forget(server)
+
+    async def left_behind(self) -> list[str]:
+        """What of the run is still there on either side."""
+        query = """select 'publication' from pg_catalog.pg_publication where pubname like %(like)s
+            union all select 'subscription' from pg_catalog.pg_subscription where subname like %(like)s
+            union all select 'slot' from pg_catalog.pg_replication_slots where slot_name like %(like)s
+            union all select 'role' from pg_catalog.pg_roles where rolname like %(like)s"""
+        found: list[str] = []
+        for cloud, server in self.servers.items():
+            async with server.session() as connection:
+                cursor = await connection.execute(query, {"like": f"tidegate_{self.names.tag}%"})
+                found += [f"{row[0]} on {cloud}" for row in await cursor.fetchall()]
+        return found
+
+    async def close(self) -> None:
+        """Nothing is kept open between calls."""
+
+    async def _take_back(self) -> None:
+        await self._stream("azure").drop()
+        await reset_target(self.azure)
+
+    async def _end_streams(self, *, target_gone: bool) -> None:
+        for server in [self.aws] if target_gone else [self.aws, self.azure]:
+            async with server.session() as connection:
+                for cloud in ("aws", "azure"):
+                    await drop_subscription(connection, self.names.stream(cloud))
+        for server in [self.aws] if target_gone else [self.aws, self.azure]:
+            async with server.session() as connection:
+                for cloud in ("aws", "azure"):
+                    await drop_slot(connection, self.names.stream(cloud))
+                await connection.execute(statement(f"drop publication if exists {self.names.publication}"))
+
+    async def _forget(self, server: Server) -> None:
+        async with server.session() as connection:
+            cursor = await connection.execute(
+                "select 1 from pg_catalog.pg_roles where rolname = %s", (self.names.role,)
+            )
+            if await cursor.fetchone():
+                role = sql.Identifier(self.names.role)
+                await connection.execute(sql.SQL("drop owned by {}").format(role))
+                await connection.execute(sql.SQL("drop role {}").format(role))
+            await connection.execute("drop schema if exists tidegate cascade")
+
+    async def _owner(self) -> Cloud:
+        ownership = await self.ownership()
+        return ownership.owner if ownership else "aws"
+
+    def _stream(self, into: Cloud) -> Stream:
+        return stream_into(into, self.servers, self.names)

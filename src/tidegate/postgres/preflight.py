@@ -1,0 +1,166 @@
+"""What would make the move fail, looked for before it starts. Reads facts; judges them without the servers."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tidegate.errors import TidegateError
+from tidegate.postgres.binaries import client
+from tidegate.postgres.bookkeeping import has_bookkeeping
+from tidegate.postgres.catalog import is_empty, published_tables
+from tidegate.postgres.server import Connection, Server, statement
+
+__all__ = ["DatabaseFacts", "Observation", "SideFacts", "judge", "read_facts"]
+
+SLOTS_NEEDED = 1
+WORKERS_NEEDED = 2
+
+
+class Observation(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    check: str
+    verdict: Literal["pass", "fail", "inconclusive"]
+    message: str
+
+
+class SideFacts(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    version: int
+    wal_level: str
+    free_slots: int
+    free_senders: int
+    logical_workers: int
+    prepared: int
+    replication_allowed: bool
+
+
+class DatabaseFacts(BaseModel):
+    """`keyless`, `unlogged`: tables that logical replication can't carry as they are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    aws: SideFacts
+    azure: SideFacts
+    tables: int
+    rows: int
+    bytes: int
+    keyless: list[str]
+    unlogged: list[str]
+    always_triggers: list[str]
+    large_objects: int
+    missing_extensions: list[str]
+    target_empty: bool
+    pg_dump: str
+    findings: list[Observation] = []
+
+
+SIDE = """
+select current_setting('server_version_num')::int / 10000, current_setting('wal_level'),
+    current_setting('max_replication_slots')::int - (select count(*) from pg_catalog.pg_replication_slots)::int,
+    current_setting('max_wal_senders')::int - (select count(*) from pg_catalog.pg_stat_replication)::int,
+    current_setting('max_logical_replication_workers')::int,
+    (select count(*) from pg_catalog.pg_prepared_xacts where database = current_database())::int,
+    (select rolsuper or rolreplication or pg_catalog.pg_has_role(oid, 'pg_create_subscription', 'member')
+        from pg_catalog.pg_roles where rolname = current_user)
+"""
+SIDE_BEFORE_16 = SIDE.replace(" or pg_catalog.pg_has_role(oid, 'pg_create_subscription', 'member')", "")
+
+NAMED = """select pg_catalog.format('%I.%I', n.nspname, c.relname) from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname not in ('pg_catalog', 'information_schema', 'tidegate') and n.nspname !~ '^pg_(toast|temp)' and """
+
+
+async def read_facts(aws: Server, azure: Server) -> DatabaseFacts:
+    """Raises Unreachable or Refused, naming the side."""
+    async with azure.session() as there:
+        target, empty = await _side(there), await is_empty(there)
+        available = {row[0] for row in await _all(there, "select name from pg_catalog.pg_available_extensions")}
+    async with aws.session() as here:
+        tables = await published_tables(here)
+        extensions = [row[0] for row in await _all(here, "select extname from pg_catalog.pg_extension")]
+        facts = DatabaseFacts(
+            aws=await _side(here),
+            azure=target,
+            tables=len(tables),
+            rows=sum(table.rows for table in tables),
+            bytes=(await _all(here, "select pg_catalog.pg_database_size(current_database())"))[0][0],
+            keyless=[row[0] for row in await _all(here, NAMED + _KEYLESS)],
+            unlogged=[row[0] for row in await _all(here, NAMED + "c.relkind = 'r' and c.relpersistence = 'u'")],
+            always_triggers=[row[0] for row in await _all(here, NAMED + _ALWAYS)],
+            large_objects=(await _all(here, "select count(*) from pg_catalog.pg_largeobject_metadata"))[0][0],
+            missing_extensions=sorted(set(extensions) - available),
+            # A move that was begun has proved it before it copied anything.
+            target_empty=empty or await has_bookkeeping(azure),
+            pg_dump=_pg_dump(target.version),
+        )
+    return facts.model_copy(update={"findings": judge(facts)})
+
+
+_KEYLESS = """c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence = 'p' and c.relreplident <> 'f'
+and not exists (select 1 from pg_catalog.pg_index i where i.indrelid = c.oid
+    and (i.indisprimary and c.relreplident = 'd' or i.indisreplident))
+and not exists (select 1 from pg_catalog.pg_depend e where e.objid = c.oid and e.deptype = 'e') order by 1"""
+_ALWAYS = """exists (select 1 from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgenabled = 'A') order by 1"""
+
+
+def judge(facts: DatabaseFacts) -> list[Observation]:
+    """One observation per check. Pure."""
+    found: list[Observation] = []
+
+    def check(name: str, message: str, wrong: str) -> None:
+        verdict = "fail" if wrong else "pass"
+        found.append(Observation(check=name, verdict=verdict, message=wrong or message))
+
+    newer = facts.azure.version >= facts.aws.version
+    versions = f"{facts.aws.version} to {facts.azure.version}"
+    check("versions", f"PostgreSQL {versions}", "" if newer else f"PostgreSQL {versions}: a step back loses features")
+    for cloud, side in (("aws", facts.aws), ("azure", facts.azure)):
+        logical = side.wal_level == "logical"
+        wrong = f"wal_level is {side.wal_level} on {cloud}; set it to logical (on RDS: rds.logical_replication = 1)"
+        check(f"{cloud}.wal_level", f"wal_level is logical on {cloud}", "" if logical else wrong)
+        enough = min(side.free_slots, side.free_senders) >= SLOTS_NEEDED
+        room = f"{side.free_slots} replication slots and {side.free_senders} senders are free on {cloud}"
+        check(f"{cloud}.slots", room, "" if enough else f"{room}; raise max_replication_slots and max_wal_senders")
+        workers = f"{side.logical_workers} logical replication workers on {cloud}"
+        few = side.logical_workers < WORKERS_NEEDED
+        check(f"{cloud}.workers", workers, f"{workers}; raise max_logical_replication_workers" if few else "")
+        right = f"the login may replicate on {cloud}"
+        denied = f"the login may not replicate on {cloud}; grant rds_replication, or ALTER ROLE ... REPLICATION"
+        check(f"{cloud}.rights", right, "" if side.replication_allowed else denied)
+        open_ones = f"{side.prepared} prepared transactions are open on {cloud}; commit or roll them back"
+        check(f"{cloud}.prepared", f"no prepared transaction on {cloud}", open_ones if side.prepared else "")
+    keyless = f"without a key, changes can't be carried: {', '.join(facts.keyless)}; add one, or REPLICA IDENTITY FULL"
+    check("keys", f"{facts.tables} tables, each with a key or a full identity", keyless if facts.keyless else "")
+    unlogged = f"unlogged tables aren't replicated: {', '.join(facts.unlogged)}; ALTER TABLE ... SET LOGGED"
+    check("unlogged", "no unlogged table", unlogged if facts.unlogged else "")
+    always = f"triggers ENABLE ALWAYS would fire twice: {', '.join(facts.always_triggers)}"
+    check("triggers", "no trigger fires on applied changes", always if facts.always_triggers else "")
+    large = f"{facts.large_objects} large objects: logical replication doesn't carry them"
+    check("large_objects", "no large objects", large if facts.large_objects else "")
+    lacking = f"not available on azure: {', '.join(facts.missing_extensions)}; add them to azure.extensions"
+    check("extensions", "every extension is available on azure", lacking if facts.missing_extensions else "")
+    check("empty", "the database on azure is empty", "" if facts.target_empty else "the database on azure isn't empty")
+    check("pg_dump", f"pg_dump for version {facts.azure.version} is there", facts.pg_dump)
+    return found
+
+
+async def _side(connection: Connection) -> SideFacts:
+    version = int((await _all(connection, "show server_version_num"))[0][0]) // 10_000
+    row = (await _all(connection, SIDE if version >= 16 else SIDE_BEFORE_16))[0]
+    return SideFacts(**dict(zip(SideFacts.model_fields, row, strict=True)))
+
+
+async def _all(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+    return await (await connection.execute(statement(query))).fetchall()
+
+
+def _pg_dump(version: int) -> str:
+    """Empty if it is there, else why not."""
+    try:
+        client("pg_dump", version)
+        client("pg_restore", version)
+    except TidegateError as error:
+        return f"{error.why}; {error.mend}"
+    return ""

@@ -1,0 +1,172 @@
+"""Native logical replication in one direction: publication, slot, subscription, marker."""
+
+import asyncio
+import secrets
+import time
+import uuid
+
+from psycopg import sql
+
+from tidegate.errors import DeadlinePassed
+from tidegate.postgres.bookkeeping import Names
+from tidegate.postgres.catalog import published_tables
+from tidegate.postgres.server import Connection, Server, literal, statement
+from tidegate.runbook.migration import Cloud
+
+__all__ = ["Stream", "drop_slot", "drop_subscription", "export_snapshot", "stream_into", "worker_gone"]
+
+LOOK = 0.002
+"""Seconds between looks for a marker: requests are held meanwhile."""
+
+
+class Stream:
+    """From `source` to `target`: changes of every published table, applied in commit order."""
+
+    def __init__(self, source: Server, target: Server, names: Names) -> None:
+        self.source, self.target, self.names = source, target, names
+        self.name = names.stream(target.cloud)
+
+    async def ensure_publication(self) -> None:
+        """Every table, and the marker. Idempotent."""
+        async with self.source.session() as connection:
+            tables = ", ".join([each.name for each in await published_tables(connection)] + ["tidegate.marker"])
+            cursor = await connection.execute(
+                "select 1 from pg_catalog.pg_publication where pubname = %s", (self.names.publication,)
+            )
+            if not await cursor.fetchone():
+                await connection.execute(
+                    statement(
+                        f"create publication {self.names.publication} for table {tables} "
+                        "with (publish_via_partition_root = true)"
+                    )
+                )
+
+    async def subscribe(self, *, enabled: bool) -> None:
+        """With a replication role of the run's own, whose password only the subscription keeps. Idempotent."""
+        if await self.subscribed():
+            return
+        password = secrets.token_urlsafe(24)
+        async with self.source.session() as connection:
+            await self._ensure_role(connection, password)
+        conninfo = literal(self.source.peer_conninfo(self.names.role, password))
+        async with self.target.session() as connection:
+            options = (
+                f"create_slot = false, slot_name = '{self.name}', copy_data = false, enabled = {str(enabled).lower()}"
+            )
+            await connection.execute(
+                statement(
+                    f"create subscription {self.name} connection {conninfo} "
+                    f"publication {self.names.publication} with ({options})"
+                )
+            )
+
+    async def subscribed(self) -> bool:
+        query = "select exists (select 1 from pg_catalog.pg_subscription where subname = %s)"
+        return bool(await self.target.value(query, self.name))
+
+    async def enable(self) -> None:
+        async with self.target.session() as connection:
+            await connection.execute(statement(f"alter subscription {self.name} enable"))
+
+    async def streaming(self) -> bool:
+        """Its walsender has caught up once and sends as changes come; its slot hasn't lost anything."""
+        query = """select exists (select 1 from pg_catalog.pg_stat_replication r
+            join pg_catalog.pg_replication_slots s on s.active_pid = r.pid
+            where s.slot_name = %s and r.state = 'streaming' and s.wal_status in ('reserved', 'extended'))"""
+        return bool(await self.source.value(query, self.name))
+
+    async def lag(self) -> int:
+        """Bytes of the source's log that the target hasn't confirmed. Without a slot: 0, nothing flows this way."""
+        query = """select coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn), 0)
+            from pg_catalog.pg_replication_slots where slot_name = %s"""
+        return max(0, int(await self.source.value(query, self.name) or 0))
+
+    async def create_slot(self) -> None:
+        """From this moment on. One that is left from an earlier try starts too early, and is replaced."""
+        async with self.source.session() as connection:
+            await drop_slot(connection, self.name)
+            await connection.execute(
+                "select pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput')", (self.name,)
+            )
+
+    async def drain(self, writer: Connection, reader: Connection, deadline: float) -> None:
+        """Return when the target has applied all that the source had committed, and made it durable.
+
+        Commits are applied in their order: what was committed before the marker is there when the marker is.
+        The apply worker commits without waiting for the disk; a synchronous commit after it flushes all.
+        """
+        marker = str(uuid.uuid4())
+        await writer.execute("insert into tidegate.marker (id) values (%s)", (marker,))
+        while not await (await reader.execute("select 1 from tidegate.marker where id = %s", (marker,))).fetchone():
+            if time.monotonic() > deadline:
+                raise DeadlinePassed(
+                    "the marker didn't arrive in time",
+                    where=self.target.where,
+                    mend="see whether the subscription runs",
+                )
+            await asyncio.sleep(LOOK)
+        await reader.execute("set synchronous_commit = on")
+        await reader.execute("select pg_catalog.pg_logical_emit_message(true, 'tidegate', 'flush')")
+
+    async def drop(self) -> None:
+        """Subscription and slot. Tolerates whatever of them is missing."""
+        async with self.target.session() as connection:
+            await drop_subscription(connection, self.name)
+        async with self.source.session() as connection:
+            await drop_slot(connection, self.name)
+
+    async def _ensure_role(self, connection: Connection, password: str) -> None:
+        role = self.names.role
+        cursor = await connection.execute("select 1 from pg_catalog.pg_roles where rolname = %s", (role,))
+        if not await cursor.fetchone():
+            await connection.execute(statement(f"create role {role} login replication"))
+        secret = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+        await connection.execute(statement(f"alter role {role} password {literal(secret)}"))
+        # RDS grants replication through a role of its own; elsewhere there is none of this name.
+        cursor = await connection.execute("select 1 from pg_catalog.pg_roles where rolname = 'rds_replication'")
+        if await cursor.fetchone():
+            await connection.execute(statement(f"grant rds_replication to {role}"))
+
+
+async def drop_subscription(connection: Connection, name: str) -> None:
+    """Without touching the slot on the other side, which may be gone for good."""
+    cursor = await connection.execute("select 1 from pg_catalog.pg_subscription where subname = %s", (name,))
+    if not await cursor.fetchone():
+        return
+    await connection.execute(statement(f"alter subscription {name} disable"))
+    await worker_gone(connection, name)
+    await connection.execute(statement(f"alter subscription {name} set (slot_name = none)"))
+    await connection.execute(statement(f"drop subscription {name}"))
+
+
+async def worker_gone(connection: Connection, name: str) -> None:
+    query = "select 1 from pg_catalog.pg_stat_subscription where subname = %s and pid is not null"
+    while await (await connection.execute(query, (name,))).fetchone():
+        await asyncio.sleep(LOOK)
+
+
+async def drop_slot(connection: Connection, name: str) -> None:
+    """Its walsender, which may outlive a subscription for a moment, is ended first."""
+    query = "select active_pid from pg_catalog.pg_replication_slots where slot_name = %s"
+    while row := await (await connection.execute(query, (name,))).fetchone():
+        if row[0] is None:
+            await connection.execute("select pg_catalog.pg_drop_replication_slot(%s)", (name,))
+            return
+        await connection.execute("select pg_catalog.pg_terminate_backend(%s)", (row[0],))
+        await asyncio.sleep(0.02)
+
+
+async def export_snapshot(source: Server, slot: str) -> tuple[Connection, str]:
+    """A new slot, and the snapshot at which it starts, valid as long as the connection is open."""
+    connection = await source.connect(replication=True)
+    with source.explained():
+        cursor = await connection.execute(
+            sql.SQL("create_replication_slot {} logical pgoutput export_snapshot").format(sql.Identifier(slot))
+        )
+        row = await cursor.fetchone()
+    assert row is not None, "the command answers with one row"
+    return connection, str(row[2])
+
+
+def stream_into(cloud: Cloud, servers: dict[Cloud, Server], names: Names) -> Stream:
+    return Stream(servers["aws" if cloud == "azure" else "azure"], servers[cloud], names)

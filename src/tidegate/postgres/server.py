@@ -1,0 +1,172 @@
+"""One side of a database: connections to it, with every driver's error explained."""
+
+import re
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Literal, LiteralString, cast
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+import psycopg
+from psycopg import sql
+
+from tidegate.errors import Refused, Unreachable
+from tidegate.runbook.migration import Cloud, DatabaseServer
+from tidegate.secret import resolve
+
+__all__ = ["Connection", "Server", "literal", "statement"]
+
+CONNECT_SECONDS = 5
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+STEADY = {
+    "keepalives": "1",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+"""A server that vanished is noticed within about ten seconds."""
+
+
+def statement(text: str) -> sql.SQL:
+    """SQL put together from text whose identifiers the server itself has quoted."""
+    return sql.SQL(cast("LiteralString", text))
+
+
+def literal(value: str) -> str:
+    """For statements that take no parameters. standard_conforming_strings is always on."""
+    escaped = value.replace("'", "''")
+    return f"'{escaped}'"
+
+
+class Server:
+    """`store` and `cloud` name it in errors."""
+
+    def __init__(self, store: str, cloud: Cloud, spec: DatabaseServer) -> None:
+        self.store, self.spec = store, spec
+        self.cloud: Cloud = cloud
+        parts = urlsplit(spec.dsn)
+        self.host, self.port = parts.hostname or "", parts.port or 5432
+        self.user, self.database = unquote(parts.username or ""), unquote(parts.path.lstrip("/"))
+        self.options = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+
+    @property
+    def where(self) -> str:
+        return f"{self.store} on {self.cloud} ({self.host}:{self.port}/{self.database})"
+
+    async def connect(self, *, replication: bool = False) -> Connection:
+        """Autocommit. Raises Unreachable, Refused."""
+        arguments = self._arguments() | (
+            {"replication": "database"} if replication else {"options": "-c lock_timeout=10s -c search_path="}
+        )
+        with self.explained():
+            return await psycopg.AsyncConnection.connect(autocommit=True, **cast("dict[str, Any]", arguments))
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[Connection]:
+        connection = await self.connect()
+        try:
+            with self.explained():
+                yield connection
+        finally:
+            await connection.close()
+
+    async def copier(self) -> asyncpg.Connection[asyncpg.Record]:
+        """For COPY: the fastest pipe that Python has to PostgreSQL."""
+        with self.explained():
+            return await asyncpg.connect(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                database=self.database,
+                password=self._password(),
+                timeout=CONNECT_SECONDS,
+                ssl=cast("Literal['prefer']", self.options.get("sslmode", "prefer")),
+                server_settings={"application_name": "tidegate", "search_path": ""},
+            )
+
+    async def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        async with self.session() as connection:
+            return await (await connection.execute(statement(query), parameters or None)).fetchall()
+
+    async def value(self, query: str, *parameters: object) -> Any:
+        rows = await self.rows(query, *parameters)
+        return rows[0][0] if rows else None
+
+    def peer_conninfo(self, user: str, password: str) -> str:
+        """How the other cloud's server connects to this one, for its subscription."""
+        host, _, port = (self.spec.replication_peer or self.spec.peer or f"{self.host}:{self.port}").rpartition(":")
+        parts = {"host": host, "port": port, "dbname": self.database, "user": user, "password": password}
+        parts |= {"connect_timeout": str(CONNECT_SECONDS)} | STEADY | self.options
+        return " ".join(f"{key}='{_quoted(value)}'" for key, value in parts.items())
+
+    def client_environment(self) -> dict[str, str]:
+        """For pg_dump and pg_restore: the password is never on a command line."""
+        environment = {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGDATABASE": self.database,
+            "PGPASSWORD": self._password() or "",
+            "PGAPPNAME": "tidegate",
+            "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
+        }
+        return environment | ({"PGSSLMODE": self.options["sslmode"]} if "sslmode" in self.options else {})
+
+    @contextmanager
+    def explained(self) -> Generator[None]:
+        """Drivers' errors become Unreachable (try again) or Refused (mend something first)."""
+        try:
+            yield
+        except (OSError, TimeoutError, psycopg.errors.AdminShutdown, psycopg.errors.CannotConnectNow) as error:
+            raise self._unreachable(error) from None
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None and not _login_refused(str(error)):
+                raise self._unreachable(error) from None
+            raise self._refused(error) from None
+        except psycopg.Error as error:
+            raise self._refused(error) from None
+        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+            raise self._unreachable(error) from None
+        except asyncpg.PostgresError as error:
+            raise self._refused(error) from None
+
+    def _arguments(self) -> dict[str, str | int | None]:
+        return {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "dbname": self.database,
+            "password": self._password(),
+            "application_name": "tidegate",
+            "connect_timeout": CONNECT_SECONDS,
+            **STEADY,
+            **self.options,
+        }
+
+    def _password(self) -> str | None:
+        return resolve(self.spec.password) if self.spec.password else None
+
+    def _unreachable(self, error: BaseException) -> Unreachable:
+        why = _first_line(error) or type(error).__name__
+        return Unreachable(
+            f"the server doesn't answer: {why}", where=self.where, mend="see whether it runs and can be reached"
+        )
+
+    def _refused(self, error: BaseException) -> Refused:
+        mend = "check user and password" if _login_refused(str(error)) else "see the server's log"
+        return Refused(f"the server refused: {_first_line(error)}", where=self.where, mend=mend)
+
+
+def _login_refused(text: str) -> bool:
+    return bool(re.search(r"authentication failed|no password|does not exist|not permitted to log in|pg_hba", text))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0].strip() if lines else ""
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")
