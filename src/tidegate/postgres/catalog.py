@@ -50,7 +50,7 @@ class Role:
 
 
 TABLES = f"""
-select c.oid::int8, pg_catalog.format('%%I.%%I', n.nspname, c.relname), n.nspname, c.relname,
+select c.oid::int8, pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname, c.relname,
     coalesce((select pg_catalog.array_agg(pg_catalog.quote_ident(a.attname)
             order by pg_catalog.array_position(i.indkey::int2[], a.attnum))
         from pg_catalog.pg_index i join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = any(i.indkey)
@@ -58,8 +58,7 @@ select c.oid::int8, pg_catalog.format('%%I.%%I', n.nspname, c.relname), n.nspnam
     greatest(c.reltuples, 0)::int8,
     (case when c.relkind = 'r' then pg_catalog.pg_table_size(c.oid) else 0 end)::int8
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where {OURS} and {NOT_OF_AN_EXTENSION} and c.relpersistence = 'p' and {{which}}
-order by 7 desc, 2"""
+where {OURS} and {NOT_OF_AN_EXTENSION} and c.relpersistence = 'p' and """
 
 
 async def copied_tables(connection: Connection) -> list[Table]:
@@ -73,7 +72,7 @@ async def published_tables(connection: Connection) -> list[Table]:
 
 
 async def _tables(connection: Connection, which: str) -> list[Table]:
-    cursor = await connection.execute(statement(TABLES.format(which=which).replace("%%", "%")))
+    cursor = await connection.execute(statement(f"{TABLES} {which} order by 7 desc, 2"))
     return [
         Table(oid, name, schema, table, tuple(key), rows, size)
         for oid, name, schema, table, key, rows, size in await cursor.fetchall()

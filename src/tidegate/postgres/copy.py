@@ -1,5 +1,7 @@
 """The first copy: every row of one snapshot, by several pipes side by side."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine

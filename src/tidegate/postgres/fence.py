@@ -31,7 +31,7 @@ select (select count(*) from pg_catalog.pg_prepared_xacts where database = curre
         and backend_type = 'client backend' and application_name <> 'tidegate' and backend_xid is not null)
 """
 GRANTS = """
-select pg_catalog.format('%I.%I', n.nspname, c.relname),
+select pg_catalog.format('%%I.%%I', n.nspname, c.relname),
     coalesce(pg_catalog.quote_ident(g.rolname), 'public'), a.privilege_type, a.is_grantable
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 cross join lateral pg_catalog.aclexplode(c.relacl) a left join pg_catalog.pg_roles g on g.oid = a.grantee

@@ -161,7 +161,7 @@ async def export_snapshot(source: Server, slot: str) -> tuple[Connection, str]:
     connection = await source.connect(replication=True)
     with source.explained():
         cursor = await connection.execute(
-            sql.SQL("create_replication_slot {} logical pgoutput export_snapshot").format(sql.Identifier(slot))
+            sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT").format(sql.Identifier(slot))
         )
         row = await cursor.fetchone()
     assert row is not None, "the command answers with one row"

@@ -1,5 +1,7 @@
 """One side of a database: connections to it, with every driver's error explained."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager

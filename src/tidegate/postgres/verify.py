@@ -132,27 +132,30 @@ async def _compare_table(
 async def _differing(
     here: Connection, there: Connection, hashes: Hashes, bad: list[int], drained: Callable[[], Any] | None
 ) -> set[str]:
-    """Keys whose rows differ although they rested at the owner while the follower caught up."""
+    """Keys whose rows differ although they rested at the owner while the follower caught up; seen so twice.
+
+    Once could be a row that changed and changed back in between.
+    """
     query = hashes.of_buckets()
-    suspects: set[str] | None = None
-    for _ in range(TRIES if drained else 1):
+    suspects: dict[str, int] | None = None
+    needed = 2 if drained else 1
+    for _ in range(TRIES):
         before = await _rows(here, query, bad)
         if drained:
             await drained()
         other = await _rows(there, query, bad)
         after = await _rows(here, query, bad) if drained else before
-        rested = {key for key in before.keys() | after.keys() if before.get(key) == after.get(key)}
-        settled = rested | (other.keys() - before.keys() - after.keys())
-        different = {key for key in settled if other.get(key) != after.get(key)}
-        moving = (before.keys() | after.keys()) - rested
         if suspects is None:
-            suspects = different | moving
-        # A row is cleared by having been equal once; it stays suspect only if it never was.
-        equal_now = {key for key in suspects if other.get(key) in (before.get(key), after.get(key))}
-        suspects -= equal_now
-        if not suspects:
+            keys = before.keys() | after.keys() | other.keys()
+            suspects = {key: 0 for key in keys if other.get(key) != after.get(key) or before.get(key) != after.get(key)}
+        for key in list(suspects):
+            if other.get(key) in (before.get(key), after.get(key)):
+                del suspects[key]  # a row that was equal once is the same row
+            elif before.get(key) == after.get(key):
+                suspects[key] += 1
+        if all(seen >= needed for seen in suspects.values()):
             break
-    return suspects or set()
+    return set(suspects or ())
 
 
 async def _buckets(connection: Connection, query: str) -> dict[int, tuple[int, Any]]:
