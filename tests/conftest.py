@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Path]:
+def server_folder() -> Iterator[Path]:
     """A folder that PostgreSQL's own user can reach."""
     with tempfile.TemporaryDirectory(prefix="tidegate-tests-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
@@ -31,28 +31,28 @@ def servers() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres16(servers: Path) -> Iterator[Postgres]:
-    server = Postgres(servers / "postgres16", 16)
+def postgres16(server_folder: Path) -> Iterator[Postgres]:
+    server = Postgres(server_folder / "postgres16", 16)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def postgres18(servers: Path) -> Iterator[Postgres]:
-    server = Postgres(servers / "postgres18", 18)
+def postgres18(server_folder: Path) -> Iterator[Postgres]:
+    server = Postgres(server_folder / "postgres18", 18)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def moto(servers: Path) -> Iterator[Moto]:
-    server = Moto(servers / "moto")
+def moto(server_folder: Path) -> Iterator[Moto]:
+    server = Moto(server_folder / "moto")
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def azurite(servers: Path) -> Iterator[Azurite]:
-    server = Azurite(servers / "azurite")
+def azurite(server_folder: Path) -> Iterator[Azurite]:
+    server = Azurite(server_folder / "azurite")
     yield server
     server.stop()

@@ -1,6 +1,6 @@
 """How processes of the lab are told what to do: JSON lines on a unix socket.
 
-A request is `{"verb": ..., ...}`, its answer `{"answer": ...}` or `{"error": {"why", "where", "mend"}}`.
+A request is `{"verb": ..., ...}`, its answer `{"answer": ...}` or `{"error": {"kind", "why", "where", "mend"}}`.
 """
 
 import asyncio
@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
-from tidegate.errors import TidegateError, Unreachable
+from tidegate import errors
+from tidegate.errors import TidegateError, Unreachable, UsageError
 
-__all__ = ["Handler", "call", "listen"]
+__all__ = ["Handler", "call", "described", "listen", "revived"]
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """Verb and arguments in, answer out."""
@@ -52,8 +53,18 @@ def call(path: Path, verb: str, *, timeout: float = 60, **arguments: Any) -> Any
         raise Unreachable("it ended while it was asked", where=str(path))
     document = cast("dict[str, Any]", json.loads(line))
     if error := document.get("error"):
-        raise TidegateError(error["why"], where=error["where"], mend=error["mend"])
+        raise revived(error)
     return document["answer"]
+
+
+def described(error: TidegateError) -> dict[str, str]:
+    return {"kind": type(error).__name__, "why": error.why, "where": error.where, "mend": error.mend}
+
+
+def revived(document: dict[str, str]) -> TidegateError:
+    """The error again, of the same kind."""
+    kinds: dict[str, type[TidegateError]] = {name: getattr(errors, name) for name in errors.__all__}
+    return kinds[document["kind"]](document["why"], where=document["where"], mend=document["mend"])
 
 
 async def _answer(line: bytes, handle: Handler) -> dict[str, Any]:
@@ -61,9 +72,9 @@ async def _answer(line: bytes, handle: Handler) -> dict[str, Any]:
         arguments = cast("dict[str, Any]", json.loads(line))
         return {"answer": await handle(arguments.pop("verb"), arguments)}
     except TidegateError as error:
-        return {"error": {"why": error.why, "where": error.where, "mend": error.mend}}
+        return {"error": described(error)}
     except (KeyError, TypeError, ValueError) as error:
-        return {"error": {"why": f"this can't be done: {error!r}", "where": "lab", "mend": ""}}
+        return {"error": described(UsageError(f"this can't be done: {error!r}", where="lab"))}
 
 
 def _short(path: Path) -> None:

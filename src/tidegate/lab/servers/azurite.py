@@ -4,8 +4,8 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from tidegate.errors import TidegateError
@@ -17,6 +17,8 @@ ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """Azurite's own account, published in its documentation: no secret."""
 
+INSTALLING = "installing-azurite-"
+INSTALLED_WITHIN = 600
 PROJECT = Path(__file__).parents[1] / "azurite"
 
 
@@ -56,28 +58,42 @@ def install() -> Path:
     if folder.exists():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix="azurite-", dir=cache))
+    new = Path(tempfile.mkdtemp(prefix=INSTALLING, dir=cache))
     try:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(PROJECT / name, new)
-        npm = _node() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        done = subprocess.run(
-            [_node() / "bin" / "node", npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-            cwd=new,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise TidegateError(
-                f"npm can't install it: {done.stderr.strip()[-600:]}",
-                where="azurite",
-                mend="is npm's registry reachable?",
-            )
+        _npm_ci(new)
         new.rename(folder)  # only a whole installation gets the name
+    except OSError:
+        if not folder.exists():  # nobody was faster
+            raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
+        _forget_killed(cache)
     return folder
+
+
+def _npm_ci(folder: Path) -> None:
+    log = folder / "npm.log"
+    argv = [
+        *(_node() / "bin" / "node", _node() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+        *("ci", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
+    ]
+    # npm's registry is reached as the user reaches it, by a proxy perhaps
+    npm = Process("azurite", argv, log, env=os.environ)
+    try:
+        if npm.wait(INSTALLED_WITHIN):
+            end = " ".join(log.read_text(errors="replace").split())[-600:]
+            raise TidegateError(f"npm can't install it: {end}", where="azurite", mend="is npm's registry reachable?")
+    finally:
+        npm.kill()
+
+
+def _forget_killed(cache: Path) -> None:
+    """What installations left that were killed."""
+    for left in cache.glob(f"{INSTALLING}*"):
+        if time.time() - left.stat().st_mtime > 2 * INSTALLED_WITHIN:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _node() -> Path:

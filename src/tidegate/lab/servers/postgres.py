@@ -33,6 +33,7 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "wal_retrieve_retry_interval": "200ms",
     "password_encryption": "scram-sha-256",
+    "dynamic_shared_memory_type": "mmap",  # in its folder: a kill leaves nothing in /dev/shm, which may be small
 }
 
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tidegate.errors import TidegateError
@@ -35,12 +35,20 @@ def free_port() -> int:
 
 
 class Process:
-    """A child that dies with the thread that made it. Its output is appended to `log`.
+    """A child that dies with the thread that made it. Its output is appended to `log`, its environment has no proxies.
 
     Raises TidegateError if it can't be started; a program that is not there shows in `wait_until`.
     """
 
-    def __init__(self, name: str, argv: Sequence[str | Path], log: Path, *, user: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        log: Path,
+        *,
+        user: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.name, self.log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
         launch = [sys.executable, "-I", "-S", LAUNCH, str(os.getpid()), "-" if user is None else str(user)]
@@ -52,7 +60,7 @@ class Process:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    env=quiet_environment(),
+                    env=quiet_environment() if env is None else env,
                     cwd="/",
                 )
             except OSError as error:

@@ -22,7 +22,7 @@ import uvloop
 
 from tidegate.errors import TidegateError
 from tidegate.lab.control import call, listen
-from tidegate.lab.servers.process import Process, free_port, listens
+from tidegate.lab.servers.process import Process, free_port
 
 __all__ = ["Link", "Wan"]
 
@@ -50,11 +50,12 @@ class Wan:
         folder.mkdir(parents=True, exist_ok=True)
         self.links = {name: Link(name, free_port(), target, delay) for name, target in targets.items()}
         self.control = folder / "wan.sock"
+        self.control.unlink(missing_ok=True)
         configuration = folder / "wan.json"
         links = [asdict(link) for link in self.links.values()]
         configuration.write_text(json.dumps({"control": str(self.control), "links": links}))
         self.process = Process("wan", [sys.executable, "-m", __name__, configuration], folder / "wan.log")
-        self.process.wait_until(lambda: all(listens(link.port) for link in self.links.values()))
+        self.process.wait_until(self.control.exists)  # made last
 
     def port(self, link: str) -> int:
         """Where the link is entered."""
@@ -182,9 +183,9 @@ async def serve(configuration: Path) -> None:
         getattr(ways[name], verb)()
         return None
 
-    control = await listen(Path(document["control"]), handle)
     for way in ways.values():
         await way.open()
+    control = await listen(Path(document["control"]), handle)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     await ended.wait()
