@@ -16,7 +16,7 @@ TABLE = "create table album (id int primary key, title text not null); insert in
 @pytest.fixture
 def pair(postgres16, postgres18):
     def names(server):
-        return set(server.psql("postgres", "select datname from pg_database").split())
+        return set(server.psql("postgres", "select datname from pg_database").splitlines())
 
     before = {server: names(server) for server in (postgres16, postgres18)}
     yield postgres16, postgres18
@@ -40,7 +40,8 @@ def test_a_plain_dump_goes_to_a_database_made_for_it(pair, tmp_path):
 
 def test_a_dump_that_makes_its_own_database_is_found_there(pair, tmp_path):
     aws, azure = pair
-    text = f"DROP DATABASE IF EXISTS \"My Albums\";\nCREATE DATABASE \"My Albums\" TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';\n\\c \"My Albums\";\n{TABLE}"
+    create = "CREATE DATABASE \"My Albums\" TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';"
+    text = f'DROP DATABASE IF EXISTS "My Albums";\n{create}\n\\c "My Albums";\n{TABLE}'
     assert load_dump(written(tmp_path, text), aws, azure) == "My Albums"
     assert aws.psql("My Albums", "select count(*) from album") == "1\n"
     twin = azure.psql(

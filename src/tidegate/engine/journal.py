@@ -67,7 +67,7 @@ class Store:
         self, run: str, kind: str, data: JsonValue = None, *, stage: str = "", step: str = "", epoch: int | None = None
     ) -> Event:
         """Raises LeaseHeld if `epoch` is given and another process has taken the run over since."""
-        text = json.dumps(data, separators=(",", ":"), sort_keys=True)
+        text = json.dumps(data, separators=(",", ":"))  # in its order: that of stores and components means something
         with self._explained(), self._transaction():
             if epoch is not None:
                 row = self.db.execute("select epoch from lease where run = ?", (run,)).fetchone()

@@ -82,6 +82,8 @@ class RunState:
     breaches: list[Event] = field(default_factory=list[Event])
     commands: list[Event] = field(default_factory=list[Event])
     traffic: list[Event] = field(default_factory=list[Event])
+    faults: list[Event] = field(default_factory=list[Event])
+    """What a rehearsal has broken on purpose."""
     answered: int = 0
     """The number of the last command that the engine has answered."""
     last: Event | None = None
@@ -168,6 +170,8 @@ def _apply_to_run(state: RunState, event: Event) -> None:
             state.breaches.append(event)
         case "traffic":
             state.traffic.append(event)
+        case "fault":
+            state.faults.append(event)
         case "command":
             state.commands.append(event)
             if event.figure("command") == "approve":

@@ -1,6 +1,7 @@
 """The sample migration.yaml: the shop of the lab, as an operator would write it."""
 
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -23,7 +24,7 @@ SHIFT = [
     {"percent": 100},
 ]
 
-WRITES_FOUND = "select id::text from shop.orders where id::text = any(%s)"
+WRITES_FOUND = "select write_id::text from shop.orders where write_id = any(%s::uuid[])"
 
 HEAD = """\
 # One workload, from AWS to Azure. `tidegate schema` describes every field; secrets are references.
@@ -88,7 +89,7 @@ def _deployment(book: AddressBook, component: str, cloud: Cloud) -> dict[str, An
 def _database(book: AddressBook, database: str) -> dict[str, Any]:
     def server(cloud: Cloud) -> dict[str, Any]:
         return {
-            "dsn": f"postgresql://postgres@{book.database.of(cloud)}/{database}",
+            "dsn": f"postgresql://postgres@{book.database.of(cloud)}/{quote(database, safe='')}",
             "password": book.database_password.of(cloud),
             "peer": book.database_peer.of(cloud),
             "replication_peer": book.replication_peer.of(cloud),

@@ -19,7 +19,7 @@ from tidegate.errors import TidegateError
 from tidegate.lab.book import BUCKET, OWN_OBJECTS, AddressBook, Options, Sides
 from tidegate.lab.buckets import ACCESS_KEY, SECRET_KEY, Buckets
 from tidegate.lab.dump import load_dump
-from tidegate.lab.sample import sample_yaml
+from tidegate.lab.sample import REGION, sample_yaml
 from tidegate.lab.servers.azurite import ACCOUNT, KEY, Azurite
 from tidegate.lab.servers.envoy import Envoy
 from tidegate.lab.servers.moto import Moto
@@ -189,7 +189,8 @@ class World:
     async def _seed(self, aws: Postgres, moto: Moto, references: dict[str, str]) -> None:
         arguments = [
             *("--dsn", await self.run(aws.create_database, "shop"), "--password", aws.password_ref),
-            *("--s3", moto.url, "--bucket", BUCKET),
+            *("--s3", moto.url, "--region", REGION, "--bucket", BUCKET),
+            *("--access-key", references["access_key"], "--secret-key", references["secret_key"]),
             *("--rows", str(self.options.rows), "--objects", str(self.options.receipts)),
             *("--app-password", references["app_password"], "--worker-password", references["worker_password"]),
         ]
@@ -201,6 +202,7 @@ class World:
     async def _contents(self, aws: Postgres, moto: Moto, references: dict[str, str]) -> dict[str, str]:
         """Filled, and only then listened to; the queues of their events."""
         buckets = Buckets(moto.url)
+        await self.run(buckets.create, BUCKET)
         await self._seed(aws, moto, references)
         names = [BUCKET]
         if self.options.objects:

@@ -35,13 +35,14 @@ SAME_BYTES = (
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """`differing`: keys of rows that are missing, extra or different, as text, a few of them."""
+    """`differing`: keys of rows that are missing, extra or different, as text, a few of them; `mismatched`: how many."""
 
     name: str
     rows: int
     chunks: int
     differing: tuple[str, ...] = ()
     difference: str = ""
+    mismatched: int = 0
 
     @property
     def equal(self) -> bool:
@@ -100,7 +101,9 @@ async def compare(
             await connection.execute(statement(SETTINGS))
         tables = await published_tables(here)
         if missing := {t.name for t in tables} ^ {t.name for t in await published_tables(there)}:
-            report.tables += [TableReport(name, 0, 0, (), "the table is on one side only") for name in sorted(missing)]
+            report.tables += [
+                TableReport(name, 0, 0, (), "the table is on one side only", 1) for name in sorted(missing)
+            ]
         for table in tables:
             if table.name in missing:
                 continue
@@ -121,12 +124,14 @@ async def _compare_table(
     if not bad:
         return TableReport(table.name, rows, chunks)
     if hashes is None:
-        return TableReport(table.name, rows, chunks, (), "the number of rows differs")
+        return TableReport(table.name, rows, chunks, (), "the number of rows differs", 1)
     differing = await _differing(here, there, hashes, bad, drained)
     if not differing:
         return TableReport(table.name, rows, chunks)
     keys = tuple(sorted(differing)[:SHOWN])
-    return TableReport(table.name, rows, chunks, keys, f"{len(differing)} rows differ: {', '.join(keys)}")
+    return TableReport(
+        table.name, rows, chunks, keys, f"{len(differing)} rows differ: {', '.join(keys)}", len(differing)
+    )
 
 
 async def _differing(

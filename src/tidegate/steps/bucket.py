@@ -79,7 +79,7 @@ class BucketVerify(BucketStep):
             return [Finding(check=self.name, verdict="fail", message=f"{self.store} has not been compared")]
         if kept["wrong"]:
             return [Finding(check=self.name, verdict="fail", message=f"{self.store} differs: {kept['wrong']}")]
-        message = f"{self.store}: {kept['objects']:,} objects are the same on both sides"
+        message = f"{self.store}: {int(str(kept['objects'])):,} objects are the same on both sides"
         return [Finding(check=self.name, verdict="pass", message=message, observed=float(str(kept["objects"])))]
 
 
@@ -112,4 +112,4 @@ class BucketFinish(BucketStep):
 
 def _summary(report: VerifyReport) -> dict[str, JsonValue]:
     wrong = [*report.missing, *report.extra, *report.different]
-    return {"objects": report.objects, "wrong": ", ".join(wrong[:5])}
+    return {"objects": report.objects, "mismatched": len(wrong), "wrong": ", ".join(wrong[:5])}

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from pydantic import JsonValue
+
 from tidegate.errors import TidegateError
 from tidegate.postgres.database import DatabaseMove
 from tidegate.postgres.verify import VerifyReport
@@ -80,7 +82,7 @@ class DatabaseVerify(DatabaseStep):
         rows, wrong = kept["rows"], str(kept["wrong"])
         if wrong:
             return [Finding(check=self.name, verdict="fail", message=f"{self.store} differs: {wrong}")]
-        message = f"{self.store}: {rows:,} rows in {kept['tables']} tables are the same on both sides"
+        message = f"{self.store}: {int(str(rows)):,} rows in {kept['tables']} tables are the same on both sides"
         return [Finding(check=self.name, verdict="pass", message=message, observed=float(str(rows)))]
 
 
@@ -111,6 +113,11 @@ class DatabaseFinish(DatabaseStep):
         raise TidegateError("the mirror has ended: this is past the point of no return", where=self.name)
 
 
-def _summary(report: VerifyReport) -> dict[str, object]:
-    wrong = [f"{table.name} ({table.message})" for table in report.tables if not table.equal]
-    return {"rows": sum(t.rows for t in report.tables), "tables": len(report.tables), "wrong": "; ".join(wrong[:5])}
+def _summary(report: VerifyReport) -> dict[str, JsonValue]:
+    wrong = [f"{table.name} ({table.difference})" for table in report.mismatched]
+    return {
+        "rows": report.rows,
+        "tables": len(report.tables),
+        "mismatched": sum(table.mismatched for table in report.mismatched),
+        "wrong": "; ".join(wrong[:5]),
+    }

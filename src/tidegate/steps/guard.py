@@ -51,7 +51,9 @@ async def at_risk(workload: Workload, folder: Path) -> Loss | None:
     listed = folder / f"{workload.run}-at-risk.txt"
     listed.write_text("".join(f"{each}\n" for each in ids))
     digest = hashlib.sha256(listed.read_bytes()).hexdigest()[:12]
-    text = f"Azure's database is gone; {len(ids)} acknowledged writes {since} are at risk, listed in {listed} ({digest})"
+    text = (
+        f"Azure's database is gone; {len(ids)} acknowledged writes {since} are at risk, listed in {listed} ({digest})"
+    )
     return Loss(text, len(ids), str(listed))
 
 

@@ -49,7 +49,9 @@ class Shift(PlaneStep[RoutesBefore]):
     async def apply(self, context: Context, facts: RoutesBefore) -> None:
         routes = self.routes(facts)
         await self.workload.edge.write(routes)
-        context.note(f"{self.shift.label} on Azure; health is judged for {self.bake:g} s", share=routes.basis_points / 1e4)
+        context.note(
+            f"{self.shift.label} on Azure; health is judged for {self.bake:g} s", share=routes.basis_points / 1e4
+        )
         self._evidence = await Evidence.begin(self.workload)
         await self._evidence.gather(self.bake)
 

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from tidegate.errors import TidegateError
 from tidegate.lab.servers.process import Process, free_port, quiet_environment
@@ -72,11 +73,11 @@ class Postgres:
 
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
         """Without the password, as it stands in a migration."""
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
     def full_dsn(self, database: str = "postgres") -> str:
         """With the superuser's password."""
-        return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
     def create_database(self, name: str) -> str:
         """Its dsn, without the password."""

@@ -1,6 +1,8 @@
 """Fills the shop: roles, schema, rows and receipts, on AWS alone.
 
 python -m tidegate.lab.shop.seed --dsn DSN --password REF --s3 URL --bucket NAME --app-password REF ...
+
+Passwords and keys are references; the bucket exists.
 """
 
 import argparse
@@ -100,11 +102,10 @@ async def _receipts(arguments: argparse.Namespace, orders: list[tuple[str, int]]
         arguments.bucket,
         endpoint=arguments.s3,
         region=arguments.region,
-        access_key_id=resolve(arguments.access_key) if arguments.access_key else "lab",
-        secret_access_key=resolve(arguments.secret_key) if arguments.secret_key else "lab",
+        access_key_id=resolve(arguments.access_key),
+        secret_access_key=resolve(arguments.secret_key),
         client_options={"allow_http": True},
     )
-    await asyncio.to_thread(_create_bucket, arguments)
     waiting = list(reversed(orders))
 
     async def put() -> None:
@@ -116,30 +117,16 @@ async def _receipts(arguments: argparse.Namespace, orders: list[tuple[str, int]]
     await asyncio.gather(*(put() for _ in range(PUTS)))
 
 
-def _create_bucket(arguments: argparse.Namespace) -> None:
-    import botocore.session  # noqa: PLC0415 - slow to import, and only needed here
-
-    client: Any = botocore.session.get_session().create_client(
-        "s3",
-        endpoint_url=arguments.s3,
-        region_name=arguments.region,
-        aws_access_key_id="lab",
-        aws_secret_access_key="lab",  # noqa: S106 - moto takes any
-    )
-    client.create_bucket(Bucket=arguments.bucket, CreateBucketConfiguration={"LocationConstraint": arguments.region})
-
-
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="seed", description="Fill the sample workload's stores on AWS.")
-    for name in ("--dsn", "--password", "--s3", "--bucket", "--app-password", "--worker-password"):
-        parser.add_argument(name, required=True)
-    parser.add_argument("--access-key")
-    parser.add_argument("--secret-key")
-    parser.add_argument("--region", default="eu-west-1")
+    for name in ("dsn", "password", "app-password", "worker-password"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("s3", "region", "bucket", "access-key", "secret-key"):
+        parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--objects", type=int, default=2_000)
     asyncio.run(seed(parser.parse_args()))

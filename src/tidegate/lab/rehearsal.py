@@ -1,0 +1,134 @@
+"""A rehearsal: a lab, users on it, a whole run by the same code as in production, and the verdict.
+
+FOLDER/runs/RUN/rehearsal.json says to which lab and scenario a run belongs, so that a rehearsal whose process
+was killed can be gone on with, as long as its lab is there.
+"""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from tidegate.edges import open_edge
+from tidegate.engine.journal import Store
+from tidegate.engine.planning import plan_migration
+from tidegate.engine.run import start
+from tidegate.engine.state import RunState, fold
+from tidegate.errors import TidegateError, Unreachable
+from tidegate.lab.audit import audit
+from tidegate.lab.lab import Lab
+from tidegate.lab.ledger import read_ledger
+from tidegate.lab.scenarios import SCENARIOS, play
+from tidegate.lab.verdict import Evidence, Verdict, judge
+from tidegate.report import render
+from tidegate.runbook.migration import Migration
+from tidegate.runbook.plan import Plan
+
+__all__ = ["Rehearsal", "rehearsal_of"]
+
+BEFORE_AND_AFTER = 1.0
+"""Seconds of load before the first step and after the last."""
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scenario: str
+    lab: Path
+    began: float
+
+
+class Rehearsal:
+    """`began`: Unix time at which the lab began to start."""
+
+    def __init__(self, lab: Lab, store: Store, scenario: str, began: float, run: str = "") -> None:
+        self.lab, self.store, self.scenario = lab, store, SCENARIOS[scenario]
+        self.began, self.run = began, run
+
+    @property
+    def folder(self) -> Path:
+        """What is kept of it."""
+        return self.store.folder / "runs" / self.run
+
+    async def prepare(self, migration: Migration) -> Plan:
+        """Users come, the plan is made, and its run begins its journal. Raises what planning raises."""
+        await asyncio.to_thread(self.lab.call, "load-start")
+        await asyncio.sleep(BEFORE_AND_AFTER)
+        plan, _ = await plan_migration(migration)
+        self.run = start(self.store, plan)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        record = Record(scenario=self.scenario.name, lab=self.lab.folder, began=self.began)
+        (self.folder / "rehearsal.json").write_text(record.model_dump_json())
+        return plan
+
+    async def drive(self, drive: Callable[[Store, str], Awaitable[RunState]]) -> RunState:
+        """`drive` drives the run, with fate and operator played beside it."""
+        playing = asyncio.create_task(play(self.lab, self.store, self.run, self.scenario))
+        try:
+            return await drive(self.store, self.run)
+        finally:
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+
+    async def conclude(self) -> Verdict:
+        """Stop the users, compare the ledger, write the report. Raises TidegateError if a server doesn't answer."""
+        await asyncio.sleep(BEFORE_AND_AFTER)
+        await asyncio.to_thread(self.lab.call, "load-stop")
+        events = self.store.events(self.run)
+        state = fold(events)
+        ledger = await asyncio.to_thread(read_ledger, self.lab.book.ledger)
+        report = self.folder / "report.html"
+        evidence = Evidence(
+            scenario=self.scenario,
+            state=state,
+            ledger=ledger,
+            audit=await audit(ledger, self.lab.book, "azure" if state.status == "migrated" else "aws"),
+            held=await _held(state.plan.migration),
+            at_risk=_at_risk(state),
+            total=time.time() - self.began,
+            report=report,
+        )
+        verdict = judge(evidence)
+        shutil.copy(self.lab.book.ledger, self.folder / "ledger.jsonl")
+        (self.folder / "verdict.json").write_text(json.dumps(verdict.document, indent=1))
+        promises: list[JsonValue] = [
+            {"promise": each.promise, "kept": each.kept, "observed": each.observed} for each in verdict.promises
+        ]
+        load: list[JsonValue] = [dict[str, JsonValue](sample) for sample in ledger.per_second()]
+        report.write_text(render(state, events, verdict.document | {"promises": promises, "load": load}))
+        return verdict
+
+
+def rehearsal_of(store: Store, run: str) -> Rehearsal | None:
+    """The rehearsal to which a run belongs, to be gone on with. Raises Unreachable if its lab has ended."""
+    file = store.folder / "runs" / run / "rehearsal.json"
+    if not file.exists():
+        return None
+    record = Record.model_validate_json(file.read_text())
+    try:
+        lab = Lab.attach(record.lab)
+    except Unreachable:
+        raise Unreachable(
+            "the lab of this rehearsal has ended", where=str(record.lab), mend="start anew with `tidegate rehearse`"
+        ) from None
+    return Rehearsal(lab, store, record.scenario, record.began, run)
+
+
+async def _held(migration: Migration) -> int:
+    edge = open_edge(migration)
+    try:
+        held = await edge.held()
+    except TidegateError:
+        return 0
+    finally:
+        await edge.close()
+    return held.served + held.expired
+
+
+def _at_risk(state: RunState) -> list[str]:
+    file = state.decision.figure("file") if state.decision else None
+    return Path(str(file)).read_text().split() if file else []
