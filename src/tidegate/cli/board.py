@@ -215,29 +215,21 @@ def _fitted(state: RunState, blocks: list[list[Text]], rows: int, plain: bool) -
     """What is at work, and around it as much as there is room for."""
     if sum(len(block) for block in blocks) <= rows:
         return [line for block in blocks for line in block]
-    first = last = _active(state)
-    room = rows - len(blocks[first]) - 2
-    while room > 0 and (first > 0 or last < len(blocks) - 1):
-        ahead = last < len(blocks) - 1 and (
-            last - first < 2 or first == 0 or (last - _active(state)) <= _active(state) - first
-        )
-        if ahead:
-            last += 1
-        else:
-            first -= 1
-        room -= 1
+    active = _active(state)
+    others = max(0, rows - len(blocks[active]) - 2)  # two rows tell of what isn't shown
+    first = max(0, min(active - others // 2, len(blocks) - 1 - others))
+    last = min(len(blocks) - 1, first + others)
     shown = [
-        line for block in blocks[first : last + 1] for line in (block if block is blocks[_active(state)] else block[:1])
+        *(block[0] for block in blocks[first:active]),
+        *blocks[active],
+        *(block[0] for block in blocks[active + 1 : last + 1]),
     ]
-    before, after = first, len(blocks) - 1 - last
-    if before:
-        mark, style = mark_of(state.stages[first - 1].status, plain)
-        shown.insert(0, Text.assemble(" ", (mark, style), (f" {before} stages before", "dim")))
-    if after:
-        names = ", ".join(stage.name for stage in state.stages[last + 1 :])
-        shown.append(
-            Text.assemble(" ", mark_of(state.stages[last + 1].status, plain), (f" {after} to come: {names}", "dim"))
-        )
+    if first:
+        text = f" {first} stage{'s' if first > 1 else ''} before"
+        shown.insert(0, Text.assemble(" ", mark_of(state.stages[first - 1].status, plain), (text, "dim")))
+    if after := state.stages[last + 1 :]:
+        text = f" {len(after)} after: {', '.join(stage.name for stage in after)}"
+        shown.append(Text.assemble(" ", mark_of(after[0].status, plain), (text, "dim")))
     return shown
 
 

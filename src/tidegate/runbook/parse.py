@@ -113,7 +113,8 @@ def _load(text: str, where: str) -> tuple[object, Places]:
         if not isinstance(node, yaml.MappingNode):
             why = "the file is empty" if node is None else "a migration is a mapping of fields"
             raise InvalidMigration(why, where=f"{where}:1", mend="`tidegate init` writes a sample")
-        return cast("object", loader.construct_document(node)), Places(where, node)
+        document: object = loader.construct_document(node)  # pyright: ignore[reportUnknownMemberType]
+        return document, Places(where, node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
