@@ -1,6 +1,5 @@
 """What a command that fails says: one message on stderr, and the exit code that follows from it."""
 
-import asyncio
 import os
 import sys
 import traceback
@@ -27,7 +26,7 @@ def explained(context: click.Context) -> Generator[None]:
         context.exit(error.exit_code)
     except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
         raise
-    except (KeyboardInterrupt, click.Abort, asyncio.CancelledError):
+    except (KeyboardInterrupt, click.Abort):
         context.exit(INTERRUPTED)
     except OSError as error:
         # such as a full disk; what was asked of a server has become a TidegateError long before
@@ -46,7 +45,7 @@ def explained(context: click.Context) -> Generator[None]:
 
 
 def _say(text: str) -> None:
-    click.secho(f"tidegate: {text}", err=True)
+    click.echo(text, err=True)
 
 
 def _trace(error: BaseException) -> None:

@@ -81,7 +81,10 @@ def resume(context: click.Context, run: str | None, *, no_wait: bool, plain: boo
 
 
 def _drive(context: click.Context, store: Store, run: str, *, no_wait: bool, plain: bool, as_json: bool) -> None:
-    asyncio.run(drive_shown(store, run, console=progress(plain=plain), wait=not no_wait))
+    try:
+        asyncio.run(drive_shown(store, run, console=progress(plain=plain), wait=not no_wait))
+    except asyncio.CancelledError:  # a termination signal
+        raise KeyboardInterrupt from None
     watch = Watch(store, run)
     if as_json:
         print_json(document(watch, None))
