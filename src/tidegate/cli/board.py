@@ -61,7 +61,7 @@ class Board:
             foot.insert(0, Text(""))
         rows = 10_000 if self.whole else max(3, console.size.height - len(head) - len(foot) - 1)
         for line in [*head, *_fitted(self.state, self._stages(plain), rows, plain), *foot]:
-                line.no_wrap = True
+            line.no_wrap = True
             line.rstrip()
             line.truncate(width, overflow="ellipsis")
             yield line

@@ -8,6 +8,7 @@ from typing import Any, cast, get_args, get_type_hints
 from pydantic import BaseModel
 
 from tidegate.errors import InvalidMigration, UsageError
+from tidegate.runbook.compile import compile_runbook
 from tidegate.runbook.migration import Migration
 from tidegate.runbook.parse import Places, parse_migration
 from tidegate.runbook.plan import Plan, parse_plan
@@ -65,9 +66,20 @@ def _says_plan(text: str) -> bool:
 
 def _migration(text: str, file: Path, *, secrets: bool = True) -> Migration:
     migration, places = parse_migration(text, str(file))
+    _must_compile(migration, places)
     if secrets:
         require_secrets(migration, str(file), places)
     return migration
+
+
+def _must_compile(migration: Migration, places: Places) -> None:
+    try:
+        compile_runbook(migration)
+    except InvalidMigration as error:
+        _, _, name = error.where.partition(".")
+        index = next((index for index, step in enumerate(migration.steps) if step.name == name), None)
+        path = ["steps"] if index is None else ["steps", index, "stage"]
+        raise InvalidMigration(f"{error.where}: {error.why}", where=places.of(path), mend=error.mend) from None
 
 
 def _secrets(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -232,7 +232,8 @@ def _inside(schema: dict[str, Any], part: str | int, whole: dict[str, Any]) -> d
             return resolved
         if part in resolved.get("properties", {}):
             return resolved["properties"][part]
-    return schema.get("additionalProperties") or {}
+    named = list(schema.get("patternProperties", {}).values())
+    return named[0] if named else schema.get("additionalProperties") or {}
 
 
 def _resolved(schema: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
