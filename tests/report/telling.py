@@ -1,6 +1,5 @@
 """Journals of the sample migration, told event by event on a clock of their own."""
 
-import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +44,7 @@ class Teller:
 
     def __init__(self, plan: Plan, seed: int = 1) -> None:
         self.plan, self.events, self.at = plan, list[Event](), NOON
+        self.due = NOON + 1
         self.random, self.azure, self.failing = random.Random(seed), 0.0, 0.0
         self.tell("created", {"plan": plan.model_dump(mode="json")})
         self.tell("begun", {"pid": 4711, "host": "laptop", "epoch": 1})
@@ -54,15 +54,16 @@ class Teller:
         self.events.append(Event(seq, "shop-1", self.at, kind, stage, step, data, f"{seq:064x}"))
 
     def wait(self, seconds: float) -> None:
-        for _ in range(math.floor(seconds)):
-            self.at += 1
+        end = self.at + seconds
+        while self.due <= end:
+            self.at, self.due = self.due, self.due + 1
             requests = 200 + self.random.gauss(0, 4)
             azure = min(1.0, max(0.0, self.azure + (self.random.gauss(0, 0.01) if 0 < self.azure < 1 else 0)))
             lag = {"orders": self.random.expovariate(1 / 30_000), "receipts": float(self.random.randrange(12))}
             errors = requests * azure * self.failing
             shares = {"aws": 1 - azure, "azure": azure}
             self.tell("traffic", {"requests": requests, "errors": errors, "lag": lag} | shares)
-        self.at += seconds % 1
+        self.at = end
 
     def stage(self, stage: Stage, seconds: float, *, during: Callable[[], None] | None = None) -> None:
         self.tell("stage-began", stage=stage.name)
@@ -137,7 +138,8 @@ def rolled_back(plan: Plan) -> list[Event]:
     teller.tell("decided", {"decision": "rollback", "reason": reason})
     teller.azure = teller.failing = 0.0
     teller.wait(1)
-    for stage in reversed(plan.runbook.stages):
+    touched = {event.stage for event in teller.events}
+    for stage in reversed([stage for stage in plan.runbook.stages if stage.name in touched]):
         for step in reversed(stage.steps):
             teller.tell("step-undoing", stage=stage.name, step=step.name)
             if stage.name == "switch":

@@ -34,7 +34,7 @@ def render(state: RunState, events: Sequence[Event], rehearsal: Mapping[str, Jso
     """
     story = Story.of(events, (rehearsal or {}).get("load"))
     parts = [
-        fragment(header(state, story), tiles(state, story, rehearsal)),
+        fragment(header(state, story, rehearsal), tiles(state, story, rehearsal)),
         verdicts(state, rehearsal),
         _timeline(state, story),
         fragment(element("h2", "The switch"), *map(breakdown, story.turns)) if story.turns else None,

@@ -40,19 +40,23 @@ def breakdown(turn: Turn) -> Html:
         )
         for (_, before), (phase, ms) in spans
     ]
-    held = f"Requests were held for {duration(turn.held)}"
-    point = f"; the ownership was committed after {duration(committed / 1000)}" if committed is not None else ""
+    told = (
+        f"Finished after its commit by a process that took over; {duration(turn.held)} from then to the release."
+        if committed is None
+        else f"Requests were held for {duration(turn.held)}; the ownership was committed after "
+        f"{duration(committed / 1000)}. Before the commit {name[old]} owned the writes, after it {name[new]}."
+    )
     return element(
         "div",
         element("h3", f"The switch to {name[turn.owner]}"),
-        element("p", f"{held}{point}. Before the commit {name[old]} owned the writes, after it {name[new]}."),
+        element("p", told),
         element("div", _bar(turn, old, new, committed), class_="scroll"),
-        table(("Phase", "Ends when", "Took", "Since the hold"), rows, numeric=(2, 3)),
+        table(("Phase", "Ends when", "Took", "Since the hold"), rows, numeric=(2, 3), kind="compact phases"),
     )
 
 
 def _bar(turn: Turn, old: str, new: str, committed: float | None) -> Html:
-    unit = WIDTH / (turn.marks[-1][1] or 1.0)
+    unit = WIDTH / max(turn.marks[-1][1], 1e-3)
     return element(
         "svg",
         element("title", "Phases of the switch, to scale"),
@@ -66,11 +70,11 @@ def _bar(turn: Turn, old: str, new: str, committed: float | None) -> Html:
 
 def _phases(turn: Turn, old: str, new: str, unit: float, committed: float | None) -> Iterator[Html]:
     after = committed is None
-    for n, ((_, before), (phase, ms)) in enumerate(pairwise([("", 0.0), *turn.marks])):
-        left, wide = before * unit, (ms - before) * unit
-        kind = "outside" if phase == "mirrored" else f"{new if after else old}-phase{' odd' if n % 2 else ''}"
+    for (_, before), (phase, ms) in pairwise([("", 0.0), *turn.marks]):
+        left, wide = min(before * unit, WIDTH - 0.5), (ms - before) * unit
+        kind = "outside" if phase == "mirrored" else f"{new if after else old}-phase"
         tip = element("title", f"{phase}: {duration((ms - before) / 1000)}")
-        yield element("rect", tip, x=left, y=TOP, width=max(wide - 1, 0.5), height=THICK, class_=kind)
+        yield element("rect", tip, x=left, y=TOP, width=max(wide - 1.5, 0.5), height=THICK, class_=kind)
         if len(phase) * 6.4 + 8 < wide:
             yield element("text", phase, x=left + 5, y=TOP + 17, class_="band-label")
         after = after or phase == "committed"

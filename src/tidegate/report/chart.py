@@ -109,8 +109,8 @@ def chart(story: Story, order: Sequence[str], sized: Sequence[str]) -> Html:
         "svg",
         element("title", "Traffic, failures, replication lag and stages over the time of the run"),
         *rules,
-        *_holds(story, axis, first + TITLE, foot),
         *panels,
+        *_holds(story, axis, first + TITLE, foot),
         bands,
         *ticks,
         *signs,
@@ -135,6 +135,7 @@ def _split(samples: Sequence[Sample], axis: Axis, top: float) -> tuple[Html, flo
 
 def _rates(samples: Sequence[Sample], axis: Axis, top: float, *, as_users_saw: bool) -> tuple[Html, float]:
     whose = "as users saw it" if as_users_saw else "as the edge counted"
+    slowest = max(sample.slow for sample in samples)
     high = _above(max(sample.requests for sample in samples))
     panel = Panel(top, 54, high)
     requests = [
@@ -142,7 +143,9 @@ def _rates(samples: Sequence[Sample], axis: Axis, top: float, *, as_users_saw: b
         for piece in _pieces(samples, lambda _: True)
     ]
     slow = _bars(samples, axis, panel, lambda sample: sample.slow, "slow-bar")
-    frame = panel.frame("Requests per second", (0, "0"), (high, count(high)), note=whose)
+    frame = panel.frame(
+        "Requests per second", (0, "0"), (high, count(high)), note=f"{whose}; grey: slow ones" if slowest else whose
+    )
     worst = max(sample.errors for sample in samples)
     failing = Panel(panel.foot + GAP + TITLE, 54 if worst else 14, _above(worst))
     bars = _bars(samples, axis, failing, lambda sample: sample.errors, "error-bar")
@@ -156,7 +159,8 @@ def _rates(samples: Sequence[Sample], axis: Axis, top: float, *, as_users_saw: b
 
 def _lag(store: str, samples: Sequence[Sample], axis: Axis, top: float, *, in_bytes: bool) -> tuple[Html, float]:
     worst = max(sample.lag.get(store, 0.0) for sample in samples)
-    panel = Panel(top, 40, _above(worst))
+    unit = 1024.0 ** min(4, int(math.log2(max(worst, 1)) / 10)) if in_bytes else 1.0
+    panel = Panel(top, 40, _above(worst / unit) * unit)
     shapes: list[Html] = []
     for piece in _pieces(samples, lambda sample: store in sample.lag):
         steps = list(_steps(piece, axis, lambda sample: panel(sample.lag.get(store, 0.0))))

@@ -17,7 +17,7 @@ from tidegate.runbook.runbook import Stage
 __all__ = ["decisions", "evidence", "log", "plan", "stages"]
 
 TONES = {"done": "good", "failed": "bad", "undone": "back", "left": "bad"}
-LISTED = 4_000
+LISTED = 2_000
 """Events in the log; of a longer journal the beginning and the end."""
 LONGEST = 2_000
 
@@ -72,7 +72,7 @@ def plan(state: RunState) -> Html:
             undo = clipped(action.undo) if action.undo else element("b", "cannot be undone", class_="wrong")
             rows.append((name, f"{action.verb} {clipped(action.target, 120)}", clipped(action.detail), undo))
     note = f"Made {day(saved.made_at)}; its digest is {saved.digest}."
-    body = table(("Stage", "Action", "What it does", "Taken back by"), rows)
+    body = table(("Stage", "Action", "What it does", "Taken back by"), rows, kind="cards plan")
     return fragment(element("h2", "The plan"), element("p", note, class_="soft"), body)
 
 
@@ -81,16 +81,14 @@ def _gate(stage: Stage, state: RunState) -> Html | None:
     if stage.approval is None:
         return watched
     by = next((c for c in reversed(state.commands) if c.figure("gate") == stage.name), None)
-    text = f"approved by {by.figure('by')} at {clock(by.at)}" if by else "asks for an approval; nobody has given it yet"
+    text = f"approved by {by.figure('by')} at {clock(by.at)}" if by else "asks for an approval; nobody has given it"
     return fragment(watched, element("small", f"{stage.approval}: {text}"))
 
 
 def decisions(events: Sequence[Event]) -> Html:
     rows = [(clock(event.at), *told) for event in events if (told := _decision(event))]
     if not rows:
-        return fragment(
-            element("h2", "Decisions and commands"), element("p", "None: nobody had to decide anything.", class_="soft")
-        )
+        return fragment(element("h2", "Decisions and commands"), element("p", "None.", class_="soft"))
     return fragment(element("h2", "Decisions and commands"), table(("UTC", "Who", "What", "Why"), rows, numeric=(0,)))
 
 
@@ -176,7 +174,7 @@ def log(events: Sequence[Event]) -> Html:
     last = events[-1]
     chain = (
         f"{len(events):,} events. Each one's digest covers its content and the digest before it, so that the last "
-        "one vouches for all. It has to be the journal's own:"
+        "one vouches for all. The last one has to be the same as in the journal itself:"
     )
     return fragment(
         element("h2", "The journal"),

@@ -22,6 +22,7 @@ SECRETS = (
         re.compile(r"(?i)\b((?:password|passwd|pwd|secret|accountkey|sig|token)\s*=\s*)(?!env:|file:)[^\s&;,\"']+"),
         r"\1***",
     ),
+    (re.compile(r'(?i)("[^"]*(?:password|secret|token|_key)"\s*:\s*")(?!env:|file:)[^"]+'), r"\1***"),
 )
 """Nothing should write a secret into the journal; if something did, a report that is mailed around won't spread it."""
 
@@ -47,9 +48,10 @@ def document(head: Html, body: Html) -> Html:
 
 
 def _text(value: str) -> str:
-    for secret, mask in SECRETS:
-        value = secret.sub(mask, value)
-    return html.escape(UNPRINTABLE.sub("\ufffd", value))
+    if any(sign in value for sign in ":="):
+        for secret, mask in SECRETS:
+            value = secret.sub(mask, value)
+    return html.escape(value if value.isprintable() else UNPRINTABLE.sub("\ufffd", value))
 
 
 def _name(name: str) -> str:

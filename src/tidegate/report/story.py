@@ -147,15 +147,19 @@ def _bands(events: Iterable[Event]) -> Iterable[Band]:
 
 
 def _markers(events: Iterable[Event]) -> Iterable[Marker]:
+    alarm = ""
     for event in events:
         reason = str(event.figure("reason") or "")
         match event.kind:
             case "fault":
                 yield Marker(event.at, "fault", "fault", str(event.figure("text") or "a fault was made"))
             case "breach":
+                alarm = reason
                 yield Marker(event.at, "alarm", "alarm", reason)
             case "decided":
-                yield Marker(event.at, "decision", "decision", f"roll back: {reason}")
+                yield Marker(
+                    event.at, "decision", "decision", "roll back" if reason == alarm else f"roll back: {reason}"
+                )
             case "paused":
                 yield Marker(event.at, "decision", "pause", reason)
             case "stopped":

@@ -1,7 +1,6 @@
 """The first screen: what was migrated, how it ended, what was promised, the figures that matter."""
 
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -27,22 +26,31 @@ ENVIRONMENTS = {
 }
 
 
-def header(state: RunState, story: Story) -> Html:
+def header(state: RunState, story: Story, rehearsal: Mapping[str, JsonValue] | None) -> Html:
     migration = state.plan.migration
+    scenario = (rehearsal or {}).get("scenario")
     facts = {
         "Run": state.run,
+        **({"Scenario": scenario} if isinstance(scenario, str) else {}),
         "Environment": migration.environment,
         "Strategy": migration.strategy,
         "Began": day(story.began),
         "Lasted" if state.ended else "So far": duration(story.ended - story.began),
         "Plan": state.plan.digest[:12],
     }
+    promises = _promises(rehearsal)
+    broken = _broken(promises)
     return element(
         "header",
         element("p", "Migration report", class_="over"),
         element("h1", migration.name, element("span", " from AWS to Azure")),
         element(
-            "p", pill(state.status, TONES.get(state.status, "open")), " ", _outcome(state, story), class_="outcome"
+            "p",
+            pill(state.status, TONES.get(state.status, "open")),
+            " ",
+            _outcome(state, story),
+            fragment(" ", pill(f"{broken} of {len(promises)} promises broken", "bad")) if broken else None,
+            class_="outcome",
         ),
         element("p", clipped(_why(state)), class_="why") if _why(state) else None,
         element("p", ENVIRONMENTS[migration.environment], class_=f"place {migration.environment}"),
@@ -116,9 +124,9 @@ def tiles(state: RunState, story: Story, rehearsal: Mapping[str, JsonValue] | No
         held = [turn.held for turn in story.turns]
         rows = [_total(state, "rows"), _total(state, "objects")]
         worst = max((sample.errors for sample in story.samples), default=None)
-        done = sum(stage.status == "done" for stage in state.stages)
+        done = sum(stage.status == "done" for stage in state.stages) if state.decision is None else None
         figures = [
-            (f"of {len(state.stages)} stages done", float(done), count, False),
+            (f"of {len(state.stages)} stages done", done, count, False),
             ("requests held at the switch", held[0] if held else None, duration, False),
             ("errors per second at the worst", worst, count, True),
             ("rows compared", rows[0], count, False),
@@ -144,19 +152,29 @@ def _total(state: RunState, key: str) -> float | None:
 
 
 def verdicts(state: RunState, rehearsal: Mapping[str, JsonValue] | None) -> Html:
-    promises = (rehearsal or {}).get("promises")
-    if isinstance(promises, list) and promises:
-        kept = [cast("dict[str, JsonValue]", each) for each in promises if isinstance(each, dict)]
+    if promises := _promises(rehearsal):
         rows = [
             (
                 verdict("pass" if each.get("kept") is True else "fail"),
                 clipped(str(each.get("promise") or "")),
                 clipped(_observed(each.get("observed"))),
             )
-            for each in kept
+            for each in promises
         ]
-        return fragment(element("h2", "Verdict"), table(("", "Promise", "Observed"), rows))
+        broken = _broken(promises)
+        told = f"{broken} of {len(promises)} promises broken" if broken else f"all {len(promises)} promises kept"
+        told = element("span", told, class_="count wrong" if broken else "count")
+        return fragment(element("h2", "Verdict", told), table(("", "Promise", "Observed"), rows, kind="compact"))
     return fragment(element("h2", "Findings"), _findings(state))
+
+
+def _promises(rehearsal: Mapping[str, JsonValue] | None) -> list[dict[str, JsonValue]]:
+    promises = (rehearsal or {}).get("promises")
+    return [each for each in promises if isinstance(each, dict)] if isinstance(promises, list) else []
+
+
+def _broken(promises: Sequence[Mapping[str, JsonValue]]) -> int:
+    return sum(each.get("kept") is not True for each in promises)
 
 
 def _observed(value: JsonValue) -> str:
@@ -166,7 +184,10 @@ def _observed(value: JsonValue) -> str:
 
 def _findings(state: RunState) -> Html:
     """What failed or couldn't be measured, one by one; what passed, by stage."""
-    rows: list[tuple[Html, str, Html | str]] = []
+    rows: list[tuple[Html, str, Html | str]] = [
+        (verdict("fail"), str(breach.figure("stage") or ""), clipped(str(breach.figure("reason") or "")))
+        for breach in state.breaches
+    ]
     passed: list[tuple[Html, str, Html | str]] = []
     for stage in state.stages:
         found = [each for step in stage.steps for each in step.findings]
@@ -178,4 +199,4 @@ def _findings(state: RunState) -> Html:
             passed.append((verdict("pass"), stage.name, f"{len(good)} checks passed"))
     if not rows and not passed:
         return element("p", "Nothing has been checked yet.", class_="soft")
-    return table(("", "Stage", "Found"), [*rows, *passed])
+    return table(("", "Stage", "Found"), [*rows, *passed], kind="compact")

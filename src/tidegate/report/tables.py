@@ -11,8 +11,14 @@ __all__ = ["finding", "pill", "table", "verdict"]
 SIGNS = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Child] | Html], *, numeric: Sequence[int] = ()) -> Html:
-    """A row that is Html already spans the table as it is. On a phone each cell is led by its column's head."""
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[Child] | Html],
+    *,
+    numeric: Sequence[int] = (),
+    kind: str = "cards",
+) -> Html:
+    """A row that is Html already spans the table. On a phone a row is a card, unless the table is `compact`."""
 
     def cell(n: int, child: Child) -> Html:
         return element("td", child, data_label=heads[n] or None, class_="number" if n in numeric else None)
@@ -23,7 +29,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Child] | Html], *, numer
         return element("tr", *(cell(n, child) for n, child in enumerate(cells)))
 
     head = [element("th", name, scope="col", class_="number" if n in numeric else None) for n, name in enumerate(heads)]
-    return element("table", element("thead", element("tr", *head)), element("tbody", *map(row, rows)))
+    return element("table", element("thead", element("tr", *head)), element("tbody", *map(row, rows)), class_=kind)
 
 
 def verdict(of: Verdict) -> Html:
@@ -36,12 +42,13 @@ def pill(text: str, tone: str) -> Html:
 
 
 def finding(found: Finding) -> Html:
-    """The verdict, with what was observed and what could have been detected."""
-    figures = [
-        f"observed {count(found.observed)}" if found.observed is not None else "",
-        _detectable(found.detectable) if found.detectable is not None else "",
-    ]
-    told = "; ".join(figure for figure in figures if figure)
+    """The verdict, with what was observed and what could have been detected, unless its message says so."""
+    figures: list[str] = []
+    if found.observed is not None and f"{found.observed:,.0f}" not in found.message:
+        figures.append(f"observed {count(found.observed)}")
+    if found.detectable is not None and f"{found.detectable:.1%}" not in found.message:
+        figures.append(_detectable(found.detectable))
+    told = "; ".join(figures)
     return element(
         "div",
         verdict(found.verdict),
