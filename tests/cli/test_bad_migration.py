@@ -62,7 +62,7 @@ def line_of(text: str, beginning: str) -> int:
         ("    stage: switch", "    stage: swich", "steps.tell-support", "there is no stage 'swich'"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(cli, tmp_path, right, wrong, place, why):
+def test_a_mistake_is_told_with_its_place(cli, tmp_path, *, right, wrong, place, why):
     text = sample()
     assert right in text
     code, said = told(cli, tmp_path / "migration.yaml", text.replace(right, wrong, 1))

@@ -52,7 +52,9 @@ def plan_file(tmp_path):
         (World(broken="home"), {"harm_in": "shift"}, {}, 7, "stopped"),
     ],
 )
-def test_the_exit_code_says_how_the_run_stands(cli, folder, in_memory, plan_file, world, fate, options, code, status):
+def test_the_exit_code_says_how_the_run_stands(
+    cli, folder, in_memory, plan_file, *, world, fate, options, code, status
+):
     in_memory(world, **fate)
     done = cli("run", plan_file(**options), "--no-wait")
     assert done.exit_code == code

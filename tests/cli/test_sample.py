@@ -4,6 +4,7 @@ from pathlib import Path
 import yaml
 
 from tidegate.runbook.compile import compile_runbook
+from tidegate.runbook.migration import Bucket
 from tidegate.runbook.parse import parse_migration
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -28,7 +29,9 @@ def test_what_the_sample_has_in_comments_is_valid_too(cli, tmp_path):
     migration, _ = parse_migration("\n".join(whole), "whole.yaml")
     assert migration.witness is not None
     assert [step.name for step in migration.steps] == ["tell-support", "warm-caches"]
-    assert migration.stores["receipts"].aws.events is not None
+    receipts = migration.stores["receipts"]
+    assert isinstance(receipts, Bucket)
+    assert receipts.aws.events is not None
 
 
 def test_nothing_is_overwritten(cli, tmp_path):
