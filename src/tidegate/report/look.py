@@ -72,6 +72,7 @@ th:last-child, td:last-child { padding-right: 0; }
 .number { white-space: nowrap; }
 td[data-label="Who"] { min-width: 5.6em; }
 td[data-label="Phase"] { min-width: 7.2em; }
+.compact td[data-label="Stage"] { min-width: 6.4em; }
 td:not([data-label]):not([colspan]) { width: 30px; }
 td.number:first-child { color: var(--soft); }
 .verdict { display: inline-block; width: 1.5em; font-weight: 700; text-align: left; }
