@@ -91,6 +91,19 @@ def test_the_two_areas_meet_where_the_share_is(plan):
     assert (foot - border) / (foot - top) == pytest.approx(0.25, abs=0.01)
 
 
+def test_a_load_generators_seconds_are_drawn_in_their_place_with_their_slowest_answer(plan):
+    teller = Teller(plan)
+    teller.wait(10)
+    load = [{"at": NOON + n, "requests": 200, "failed": 7 if n == 4 else 0, "slow": 412} for n in (-3, 3, 4, 99)]
+    told = Story.of(teller.events, load)
+    assert [second.began - NOON for second in told.load] == [3, 4]
+    shapes = drawn(told)
+    (failed,) = shapes.kinds["error-bar"]
+    assert float(failed["x"]) == pytest.approx(62 + (WIDTH - 74) * 0.4, abs=0.1)
+    assert len(shapes.kinds["slow-bar"]) == 2
+    assert "412 ms at the worst" in chart(told, [], [])
+
+
 def test_where_nothing_was_answered_nothing_is_drawn():
     shapes = drawn(story(samples((200, 0, 0.5), (0, 0, None), (200, 0, 0.5))))
     assert len(shapes.kinds["azure-area"]) == 2

@@ -29,8 +29,8 @@ def render(state: RunState, events: Sequence[Event], rehearsal: Mapping[str, Jso
     """The whole page. `state` is the fold of `events`, all of the run's.
 
     `rehearsal` is what `rehearse --json` writes, and may have two keys more: `promises`, a list of objects with
-    "promise", "kept" and "observed"; `load`, one object per second with "at" (Unix seconds), "requests", "failed"
-    and "slow".
+    "promise", "kept" and "observed"; `load`, one object per second with "at" (Unix seconds, its beginning),
+    "requests", "failed" and "slow" (the slowest answer in milliseconds).
     """
     story = Story.of(events, (rehearsal or {}).get("load"))
     parts = [

@@ -95,6 +95,9 @@ def chart(story: Story, order: Sequence[str], sized: Sequence[str]) -> Html:
     if samples or load:
         drawn, top = _rates(load or samples, axis, top + GAP + TITLE, as_users_saw=bool(load))
         panels.append(drawn)
+    if any(sample.slowest for sample in load):
+        drawn, top = _slowest(load, axis, top + GAP + TITLE)
+        panels.append(drawn)
     for store in _stores(samples):
         drawn, top = _lag(store, samples, axis, top + GAP + TITLE, in_bytes=store in sized)
         panels.append(drawn)
@@ -135,17 +138,13 @@ def _split(samples: Sequence[Sample], axis: Axis, top: float) -> tuple[Html, flo
 
 def _rates(samples: Sequence[Sample], axis: Axis, top: float, *, as_users_saw: bool) -> tuple[Html, float]:
     whose = "as users saw it" if as_users_saw else "as the edge counted"
-    slowest = max(sample.slow for sample in samples)
     high = _above(max(sample.requests for sample in samples))
     panel = Panel(top, 54, high)
     requests = [
         _polyline(list(_steps(piece, axis, lambda sample: panel(sample.requests))), "ink-line")
         for piece in _pieces(samples, lambda _: True)
     ]
-    slow = _bars(samples, axis, panel, lambda sample: sample.slow, "slow-bar")
-    frame = panel.frame(
-        "Requests per second", (0, "0"), (high, count(high)), note=f"{whose}; grey: slow ones" if slowest else whose
-    )
+    frame = panel.frame("Requests per second", (0, "0"), (high, count(high)), note=whose)
     worst = max(sample.errors for sample in samples)
     failing = Panel(panel.foot + GAP + TITLE, 54 if worst else 14, _above(worst))
     bars = _bars(samples, axis, failing, lambda sample: sample.errors, "error-bar")
@@ -154,7 +153,19 @@ def _rates(samples: Sequence[Sample], axis: Axis, top: float, *, as_users_saw: b
         below = failing.frame("Errors per second", *labels, note=f"{whose}; {count(worst)} at the worst")
     else:
         below = failing.frame("Errors per second", (0, "0"), note="none")
-    return fragment(frame, *slow, *requests, below, *bars), failing.foot
+    return fragment(frame, *requests, below, *bars), failing.foot
+
+
+def _slowest(samples: Sequence[Sample], axis: Axis, top: float) -> tuple[Html, float]:
+    """A hold shows here: those held are answered, but late."""
+    worst = max(sample.slowest for sample in samples)
+    panel = Panel(top, 40, _above(worst))
+    bars = _bars(samples, axis, panel, lambda sample: sample.slowest, "slow-bar")
+    head = (panel.high, duration(panel.high / 1000))
+    frame = panel.frame(
+        "Slowest answer", (0, "0"), head, note=f"as users saw it; {duration(worst / 1000)} at the worst"
+    )
+    return fragment(*bars, frame), panel.foot
 
 
 def _lag(store: str, samples: Sequence[Sample], axis: Axis, top: float, *, in_bytes: bool) -> tuple[Html, float]:

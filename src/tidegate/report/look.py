@@ -99,7 +99,7 @@ tr.span td { border-bottom: 2px solid var(--red); }
 .ink-line { fill: none; stroke: var(--ink); stroke-width: 1.2; stroke-linejoin: round; }
 .ink-line.thin { stroke: var(--soft); stroke-width: 1; }
 .error-bar { fill: var(--red); }
-.slow-bar { fill: var(--soft); opacity: 0.45; }
+.slow-bar { fill: var(--soft); opacity: 0.55; }
 .hold { fill: var(--held); }
 .band { fill: var(--wash); stroke: var(--rule); stroke-width: 0.6; }
 .band.odd { fill: var(--rule); }

@@ -27,14 +27,17 @@ Cloud = Literal["aws", "azure"]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Rates per second between `began` and `ended`. `azure` is its share, 0 to 1; None if nothing was answered."""
+    """Rates per second between `began` and `ended`; the slowest answer in milliseconds.
+
+    `azure` is its share, 0 to 1; None if nothing was answered.
+    """
 
     began: float
     ended: float
     requests: float
     errors: float
     azure: float | None = None
-    slow: float = 0.0
+    slowest: float = 0.0
     lag: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
@@ -89,7 +92,7 @@ class Story:
         ended = max([first, *(event.at for event in events)])
         turns = tuple(turn for event in events if (turn := _turn(event)))
         markers = sorted((*_markers(events), *map(_switched, turns)), key=lambda marker: marker.at)
-        seen = tuple(sample for sample in _load(load) if first <= sample.ended <= ended + 1)
+        seen = tuple(sample for sample in _load(load) if first < sample.ended and sample.began < ended)
         return cls(first, ended, tuple(_bands(events)), tuple(markers), turns, _samples(events), seen)
 
     def seconds_of(self, stage: str) -> float | None:
@@ -120,7 +123,7 @@ def _merged(bucket: Sequence[Sample]) -> Sample:
         requests=sum(sample.requests for sample in bucket) / len(bucket),
         errors=max(sample.errors for sample in bucket),
         azure=sum(azure * requests for azure, requests in answered) / weight if weight else None,
-        slow=max(sample.slow for sample in bucket),
+        slowest=max(sample.slowest for sample in bucket),
         lag={store: max(sample.lag.get(store, 0.0) for sample in bucket) for store in stores},
     )
 
@@ -216,12 +219,12 @@ def _sample(event: Event, began: float, ended: float) -> Sample:
 
 def _load(load: JsonValue) -> tuple[Sample, ...]:
     entries = [entry for entry in load if isinstance(entry, dict)] if isinstance(load, list) else []
-    timed = [(at, entry) for entry in entries if (at := finite(entry.get("at"))) is not None]
-    spans = _spans([at for at, _ in timed])
-    return tuple(
-        Sample(*span, _rate(entry.get("requests")), _rate(entry.get("failed")), slow=_rate(entry.get("slow")))
-        for (_, entry), span in zip(timed, spans, strict=True)
-    )
+    seconds = [
+        Sample(at, at + 1, _rate(entry.get("requests")), _rate(entry.get("failed")), slowest=_rate(entry.get("slow")))
+        for entry in entries
+        if (at := finite(entry.get("at"))) is not None
+    ]
+    return tuple(sorted(seconds, key=lambda second: second.began))
 
 
 def _rate(value: JsonValue) -> float:
