@@ -115,7 +115,7 @@ class Board:
         return Text.assemble("     ", (mark, style), " ", name, " ", _saying(step))
 
     def _figures(self, width: int, plain: bool) -> list[Text]:
-        if not self.state.traffic or self.state.ended is not None:
+        if not self.state.traffic or self.state.ended is not None or not self.driven:
             return []
         event = self.watch.traffic(self.now)
         if event is None:

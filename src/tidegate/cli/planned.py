@@ -85,7 +85,7 @@ class Planned:
                 text = Text.assemble(
                     (finding.verdict, VERDICTS[finding.verdict]), f"  {finding.check}: {finding.message}"
                 )
-                yield Padding(text, (0, 0, 0, 2))
+                yield _indented(2, text)
 
     def _stage(self, stage: Stage) -> Iterator[Text | Padding]:
         traits = [
@@ -100,19 +100,22 @@ class Planned:
             row.append(f"  last rehearsal ({self.rehearsed.environment}): {took}", style="dim")
         yield row
         if stage.approval:
-            yield Padding(Text(f"approval: {stage.approval}", style="yellow"), (0, 0, 0, 4))
+            yield _indented(4, Text(f"approval: {stage.approval}", style="yellow"))
         for step in stage.steps:
             for action in self.plan.actions[step.name]:
                 yield from _action(action)
 
 
 def _action(action: Action) -> Iterator[Padding]:
-    text = Text.assemble((action.verb, "bold"), f" {action.target}: {action.detail}")
-    yield Padding(text, (0, 0, 0, 4))
+    yield _indented(4, Text.assemble((action.verb, "bold"), f" {action.target}: {action.detail}"))
     if action.undo is None:
-        yield Padding(Text("nothing undoes this", style="bold red"), (0, 0, 0, 6))
-    else:
-        yield Padding(Text(f"undo: {action.undo}", style="dim"), (0, 0, 0, 6))
+        yield _indented(6, Text("nothing undoes this", style="bold red"))
+    elif action.verb != "wait":
+        yield _indented(6, Text(f"undo: {action.undo}", style="dim"))
+
+
+def _indented(cells: int, text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, cells), expand=False)
 
 
 def _no_return(width: int) -> Text:
