@@ -94,5 +94,6 @@ def read_ledger(file: Path) -> Ledger:
 
 def _answer(document: dict[str, Any]) -> Answer:
     names = ("what", "ms", "cloud", "primary", "id", "receipt", "why")
-    fields = {name: document[name] for name in names if name in document}
-    return Answer(at=document["at"], failed=document["event"] == "failed", **{"cloud": "", "primary": "", **fields})
+    fields: dict[str, Any] = {"cloud": "", "primary": ""}
+    fields |= {name: document[name] for name in names if name in document}
+    return Answer(at=document["at"], failed=document["event"] == "failed", **fields)

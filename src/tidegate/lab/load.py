@@ -33,7 +33,7 @@ BETA_EVERY = 16
 """One user in so many is of the type `beta`."""
 PATIENCE = 30.0
 """Seconds for which a user waits for an answer: longer than any hold."""
-KINDS = {"browse": 30, "product": 25, "order": 20, "own orders": 12, "receipt": 13}
+KINDS = {"browse": 35, "product": 30, "order": 15, "own orders": 10, "receipt": 10}
 """What users do, in percent."""
 
 

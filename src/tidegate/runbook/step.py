@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from tidegate.runbook.migration import Migration
 
-__all__ = ["Action", "Context", "Facts", "Finding", "NoFacts", "Step", "Verdict"]
+__all__ = ["Action", "Context", "Facts", "Finding", "Interruptible", "NoFacts", "Step", "Verdict"]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
+Interruptible = Literal["always", "to stop", "never"]
 
 
 class Facts(BaseModel):
@@ -91,7 +92,7 @@ class Step(BaseModel, ABC, Generic[F]):
     uses: str
     name: str
 
-    interruptible: ClassVar[Literal["always", "to stop", "never"]] = "to stop"
+    interruptible: ClassVar[Interruptible] = "to stop"
     """When `apply` is cancelled: by a pause too; only when the run stops or rolls back; or never (it then looks
     at `stopping` itself)."""
 

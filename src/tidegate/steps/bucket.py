@@ -1,14 +1,14 @@
 """The steps of one bucket: replicate, verify, prove after the switch, finish."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import JsonValue
 
 from tidegate.errors import TidegateError
 from tidegate.objects.bucket import BucketMove
 from tidegate.objects.verify import VerifyReport
-from tidegate.runbook.step import Action, Context, Finding, NoFacts
+from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
 from tidegate.steps.workload import PlaneStep
 
 __all__ = ["BucketFinish", "BucketProve", "BucketReplicate", "BucketVerify"]
@@ -41,7 +41,7 @@ class BucketStep(PlaneStep[NoFacts]):
 class BucketReplicate(BucketStep):
     """All objects, then every change; what keeps up runs beside the steps (steps/companions.py)."""
 
-    uses: Literal["bucket-replicate"] = "bucket-replicate"
+    uses: str = "bucket-replicate"
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         return [
@@ -68,7 +68,7 @@ class BucketReplicate(BucketStep):
 class BucketVerify(BucketStep):
     """Every object's content compared, while changes go on."""
 
-    uses: Literal["bucket-verify", "bucket-prove"] = "bucket-verify"
+    uses: str = "bucket-verify"
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
         context.remember("report", _summary(await self.bucket.verify(context.note)))
@@ -86,16 +86,16 @@ class BucketVerify(BucketStep):
 class BucketProve(BucketVerify):
     """After the switch: what came too late is copied create-only, then all is compared."""
 
-    uses: Literal["bucket-verify", "bucket-prove"] = "bucket-prove"
+    uses: str = "bucket-prove"
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
         context.remember("report", _summary(await self.bucket.settle(context.note)))
 
 
 class BucketFinish(BucketStep):
-    uses: Literal["bucket-finish"] = "bucket-finish"
+    uses: str = "bucket-finish"
 
-    interruptible: ClassVar[Literal["never"]] = "never"
+    interruptible: ClassVar[Interruptible] = "never"
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         return [Action(verb="delete", target=f"mirror of {self.store}", detail="changes no longer go back to AWS")]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal
 
 from tidegate.errors import CheckFailed, Refused
 from tidegate.runbook.step import Action, Context, Finding, NoFacts, Step
@@ -16,7 +15,7 @@ SHOWN = 400
 class Command(Step[NoFacts]):
     """`argv`, `checked_by` and `take_back` are argument lists; no shell stands between."""
 
-    uses: Literal["command"] = "command"
+    uses: str = "command"
     argv: list[str]
     checked_by: list[str]
     take_back: list[str] | None = None

@@ -1,14 +1,14 @@
 """The steps of one database: replicate, verify, prove after the switch, finish."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import JsonValue
 
 from tidegate.errors import TidegateError
 from tidegate.postgres.database import DatabaseMove
 from tidegate.postgres.verify import VerifyReport
-from tidegate.runbook.step import Action, Context, Finding, NoFacts
+from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
 from tidegate.steps.workload import PlaneStep
 
 __all__ = ["DatabaseFinish", "DatabaseProve", "DatabaseReplicate", "DatabaseVerify"]
@@ -41,7 +41,7 @@ class DatabaseStep(PlaneStep[NoFacts]):
 class DatabaseReplicate(DatabaseStep):
     """Schema, rows and the stream that keeps them the same."""
 
-    uses: Literal["database-replicate"] = "database-replicate"
+    uses: str = "database-replicate"
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         return [
@@ -68,7 +68,7 @@ class DatabaseReplicate(DatabaseStep):
 class DatabaseVerify(DatabaseStep):
     """The whole content compared, while changes go on."""
 
-    uses: Literal["database-verify", "database-prove"] = "database-verify"
+    uses: str = "database-verify"
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
         report = await self.database.verify(context.note)
@@ -89,13 +89,13 @@ class DatabaseVerify(DatabaseStep):
 class DatabaseProve(DatabaseVerify):
     """The same after the switch, in the mirror's direction."""
 
-    uses: Literal["database-verify", "database-prove"] = "database-prove"
+    uses: str = "database-prove"
 
 
 class DatabaseFinish(DatabaseStep):
-    uses: Literal["database-finish"] = "database-finish"
+    uses: str = "database-finish"
 
-    interruptible: ClassVar[Literal["never"]] = "never"
+    interruptible: ClassVar[Interruptible] = "never"
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         detail = "end the mirror to AWS; remove slots, publications, subscriptions and roles made for the run"

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from typing import Literal
 
 from tidegate.endpoints import Entry
 from tidegate.errors import DeadlinePassed
@@ -22,7 +21,7 @@ class Told(Facts):
 
 
 class Endpoints(PlaneStep[Told]):
-    uses: Literal["endpoints"] = "endpoints"
+    uses: str = "endpoints"
 
     @property
     def facts_type(self) -> type[Told]:
@@ -67,11 +66,10 @@ class Endpoints(PlaneStep[Told]):
     async def undo(self, context: Context, facts: Told) -> None:
         """Where nothing had been told, the files stay: an instance that lost its stores would serve nobody."""
         directory = self.workload.directory
-        told = {tuple(key.split(" ", 1)): entry for key, entry in facts.before.items()}
-        entries = {
+        entries: dict[tuple[str, Cloud], Entry] = {
             (name, cloud): Entry(entry[0], active=entry[1])
             for (name, cloud) in directory.deployments()
-            if (entry := told.get((name, cloud))) is not None
+            if (entry := facts.before.get(f"{name} {cloud}")) is not None
         }
         directory.write(entries)
         try:

@@ -1,20 +1,20 @@
 """What only a person can do: told to its owner, confirmed with `approve`."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from tidegate.runbook.step import Action, Context, Finding, NoFacts, Step
+from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts, Step
 
 __all__ = ["Manual"]
 
 
 class Manual(Step[NoFacts]):
-    uses: Literal["manual"] = "manual"
+    uses: str = "manual"
     owner: str
     instructions: str
     take_back: str | None = None
 
-    interruptible: ClassVar[Literal["always"]] = "always"
+    interruptible: ClassVar[Interruptible] = "always"
 
     @property
     def facts_type(self) -> type[NoFacts]:

@@ -1,7 +1,6 @@
 """Every reason that the migration would fail, looked for before it starts."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from tidegate.runbook.step import Action, Context, Facts, Finding
 from tidegate.steps.workload import PlaneStep
@@ -14,7 +13,7 @@ class Found(Facts):
 
 
 class Preflight(PlaneStep[Found]):
-    uses: Literal["preflight"] = "preflight"
+    uses: str = "preflight"
 
     @property
     def facts_type(self) -> type[Found]:
@@ -24,12 +23,11 @@ class Preflight(PlaneStep[Found]):
         """Raises Unreachable or Refused, naming the server, if one can't be asked."""
         workload = self.workload
         findings: list[Finding] = []
-        for name, database in workload.databases.items():
-            for each in (await database.facts()).findings:
-                findings.append(Finding(check=f"{name}.{each.check}", verdict=each.verdict, message=each.message))
-        for name, bucket in workload.buckets.items():
-            for each in (await bucket.facts()).findings:
-                findings.append(Finding(check=f"{name}.{each.check}", verdict=each.verdict, message=each.message))
+        for name, store in [*workload.databases.items(), *workload.buckets.items()]:
+            found = (await store.facts()).findings
+            findings += [
+                Finding(check=f"{name}.{each.check}", verdict=each.verdict, message=each.message) for each in found
+            ]
         routes = await workload.edge.read()
         message = "the edge answers; everybody is on AWS" if routes.home else "the edge sends users to Azure already"
         findings.append(Finding(check="edge.routes", verdict="pass" if routes.home else "fail", message=message))

@@ -1,14 +1,14 @@
 """One more part of the users on Azure, then a bake: health is judged before the next part follows."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import PrivateAttr
 
 from tidegate.edges.criteria import after_shift
 from tidegate.edges.edge import Routes
 from tidegate.runbook.migration import Shift as ShiftSpec
-from tidegate.runbook.step import Action, Context, Facts, Finding, NoFacts
+from tidegate.runbook.step import Action, Context, Facts, Finding, Interruptible, NoFacts
 from tidegate.steps.evidence import Evidence
 from tidegate.steps.workload import PlaneStep
 
@@ -21,11 +21,11 @@ class RoutesBefore(Facts):
 
 
 class Shift(PlaneStep[RoutesBefore]):
-    uses: Literal["shift"] = "shift"
+    uses: str = "shift"
     shift: ShiftSpec
     bake: float
 
-    interruptible: ClassVar[Literal["always"]] = "always"
+    interruptible: ClassVar[Interruptible] = "always"
     _evidence: Evidence | None = PrivateAttr(default=None)
 
     @property
@@ -71,7 +71,7 @@ class Shift(PlaneStep[RoutesBefore]):
 class TrafficHome(PlaneStep[NoFacts]):
     """One write at the edge: everybody to AWS. The first thing that a rollback does."""
 
-    uses: Literal["traffic-home"] = "traffic-home"
+    uses: str = "traffic-home"
 
     @property
     def facts_type(self) -> type[NoFacts]:

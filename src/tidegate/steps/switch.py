@@ -1,11 +1,11 @@
 """The switch of all stores; its undo is the same switch, mirrored, or without the target if that is gone."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from tidegate.edges.edge import Routes
 from tidegate.runbook.migration import Cloud, other
-from tidegate.runbook.step import Action, Context, Finding, NoFacts
+from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
 from tidegate.steps.workload import PlaneStep
 from tidegate.switch.store import Ownership
 from tidegate.switch.switch import Parties, Timings, abandon, committed, switch
@@ -16,11 +16,11 @@ EVERYBODY = 10_000
 
 
 class Switch(PlaneStep[NoFacts]):
-    uses: Literal["switch"] = "switch"
+    uses: str = "switch"
     moves_traffic: bool
     """All at once: the requests held are released to Azure, and all that follow."""
 
-    interruptible: ClassVar[Literal["never"]] = "never"
+    interruptible: ClassVar[Interruptible] = "never"
 
     @property
     def facts_type(self) -> type[NoFacts]:

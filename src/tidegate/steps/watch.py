@@ -1,11 +1,11 @@
 """Health watched for a while, with nothing changed."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import PrivateAttr
 
-from tidegate.runbook.step import Action, Context, Finding, NoFacts
+from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
 from tidegate.steps.evidence import Evidence
 from tidegate.steps.workload import PlaneStep
 
@@ -13,10 +13,10 @@ __all__ = ["Watch"]
 
 
 class Watch(PlaneStep[NoFacts]):
-    uses: Literal["watch"] = "watch"
+    uses: str = "watch"
     seconds: float
 
-    interruptible: ClassVar[Literal["always"]] = "always"
+    interruptible: ClassVar[Interruptible] = "always"
     _evidence: Evidence | None = PrivateAttr(default=None)
 
     @property

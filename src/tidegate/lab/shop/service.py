@@ -116,21 +116,20 @@ async def order(request: Request, stores: Stores) -> Response:
     write_id, customer = document["write_id"], document["customer"]
     lines = [(int(product), int(quantity)) for product, quantity in document["lines"]]
     body = receipt(write_id, customer, lines)
-    async with session(stores) as connection:
-        assert stores.objects is not None, "the shop has a bucket"
-        await obstore.put_async(stores.objects, receipt_key(write_id), body, attributes={"Content-Type": "text/plain"})
-        async with connection.transaction():
-            number = await connection.fetchval(
-                "insert into shop.orders (write_id, customer_id) values ($1, $2) returning id", write_id, customer
-            )
-            await connection.executemany(
-                "insert into shop.order_lines values ($1, $2, $3, $4)",
-                [(number, line, *goods) for line, goods in enumerate(lines, start=1)],
-            )
-            await connection.execute(
-                "insert into shop.events (what, detail) values ('ordered', jsonb_build_object('order', $1::bigint))",
-                number,
-            )
+    assert stores.objects is not None, "the shop has a bucket"
+    await obstore.put_async(stores.objects, receipt_key(write_id), body, attributes={"Content-Type": "text/plain"})
+    async with session(stores) as connection, connection.transaction():
+        number = await connection.fetchval(
+            "insert into shop.orders (write_id, customer_id) values ($1, $2) returning id", write_id, customer
+        )
+        await connection.executemany(
+            "insert into shop.order_lines values ($1, $2, $3, $4)",
+            [(number, line, *goods) for line, goods in enumerate(lines, start=1)],
+        )
+        await connection.execute(
+            "insert into shop.events (what, detail) values ('ordered', jsonb_build_object('order', $1::bigint))",
+            number,
+        )
     return Response(body, 201, media_type="text/plain")
 
 

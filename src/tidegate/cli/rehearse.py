@@ -1,0 +1,117 @@
+"""`rehearse`: a whole migration on embedded servers, under load, by the code that will run the real one."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from tidegate.cli.consoles import progress, results
+from tidegate.cli.driving import drive_shown
+from tidegate.cli.outcome import exit_code, summary
+from tidegate.cli.planned import Planned, last_rehearsal
+from tidegate.cli.verdict import Shown
+from tidegate.cli.watching import Watch
+from tidegate.engine.journal import Store
+from tidegate.engine.state import RunState
+from tidegate.errors import CheckFailed, TidegateError, UsageError
+from tidegate.lab.book import Options
+from tidegate.lab.lab import Lab
+from tidegate.lab.rehearsal import Rehearsal
+from tidegate.lab.scenarios import SCENARIOS
+from tidegate.runbook.parse import parse_migration
+
+__all__ = ["conclude", "rehearse"]
+
+LISTED = "\n".join(f"  {each.name:26}{each.title}" for each in SCENARIOS.values())
+DEFAULTS = Options()
+
+
+def _option(name: str, kind: type[Any], text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(f"--{name}", type=kind, default=getattr(DEFAULTS, name), show_default=True, help=text)
+
+
+@click.command(epilog=f"\b\nScenarios:\n{LISTED}")
+@click.option("--scenario", type=click.Choice(list(SCENARIOS)), default="incremental", show_default=True)
+@click.option("--database", type=click.Path(path_type=Path), help="A dump of your own, taken along beside the shop.")
+@click.option("--objects", type=click.Path(path_type=Path), help="A folder of your own files, taken along as objects.")
+@_option("rows", int, "Rows that the shop has from the start.")
+@_option("receipts", int, "Objects that it has from the start.")
+@_option("rate", int, "Requests per second.")
+@_option("bake", float, "Seconds for which health is judged after each shift.")
+@_option("watch", float, "Seconds for which it is watched after the last.")
+@_option("hold", float, "Seconds for which requests are held at most.")
+@_option("delay", float, "Seconds between the clouds, each way.")
+@click.option("--json", "document", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures there.")
+@click.option("--plain", is_flag=True, help="Lines instead of the live picture.")
+@click.pass_context
+def rehearse(context: click.Context, *, scenario: str, document: Path | None, plain: bool, **given: Any) -> None:
+    """Run a whole migration on embedded servers, under load, and judge it.
+
+    Exits 0 when the scenario ended as it promises, and 4 when it didn't.
+    """
+    try:
+        options = Options.model_validate({**given, "strategy": SCENARIOS[scenario].strategy})
+    except ValueError as error:
+        raise _bad_option(error) from None
+    console, began = progress(plain=plain), time.time()
+    store = Store(context.obj)
+    _writable(document)
+    with console.status("starting the lab") as status:
+        lab = Lab.start(options=options, progress=lambda now: status.update(_starting(now)))
+    with lab:
+        console.print(f"the lab is ready after {time.time() - began:.0f} s: {lab.folder}", highlight=False)
+        rehearsal = Rehearsal(lab, store, scenario, began)
+        code = asyncio.run(_whole(rehearsal, console, document))
+    context.exit(code)
+
+
+async def _whole(rehearsal: Rehearsal, console: Console, document: Path | None) -> int:
+    file = rehearsal.lab.book.migration
+    migration, _ = parse_migration(file.read_text(), str(file))
+    plan = await rehearsal.prepare(migration)
+    console.print(Planned(plan, (), last_rehearsal(rehearsal.store, migration.name)))
+    return await conclude(rehearsal, console, document)
+
+
+async def conclude(rehearsal: Rehearsal, console: Console, document: Path | None = None) -> int:
+    """Drive its run to the end, show the verdict, and return the exit code."""
+
+    async def drive(store: Store, run: str) -> RunState:
+        return await drive_shown(store, run, console=console)
+
+    try:
+        state = await rehearsal.drive(drive)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    if state.ended is None:
+        click.echo(summary(Watch(rehearsal.store, rehearsal.run)), err=True)
+        return exit_code(state)
+    with console.status("comparing the ledger with the stores"):
+        verdict = await rehearsal.conclude()
+    results().print(Shown(verdict))
+    if document is not None:
+        document.write_text(json.dumps(verdict.document, indent=1) + "\n")
+    return 0 if verdict.kept else CheckFailed.exit_code
+
+
+def _starting(now: dict[str, Any]) -> str:
+    return "starting the lab: " + (", ".join(now["starting"]) or "the sample workload and its data")
+
+
+def _bad_option(error: ValueError) -> TidegateError:
+    from pydantic import ValidationError  # noqa: PLC0415 - only on the way out
+
+    assert isinstance(error, ValidationError), "options are checked by their model"
+    first = error.errors()[0]
+    return UsageError(str(first["msg"]), where=f"--{first['loc'][0]}", mend="see `tidegate rehearse --help`")
+
+
+def _writable(document: Path | None) -> None:
+    """Before anything starts: the figures are wanted at the end."""
+    if document is not None and not document.parent.is_dir():
+        raise UsageError("there is no such folder", where=str(document.parent), mend="name a file in one that exists")
