@@ -99,7 +99,7 @@ class Rehearsal:
             {"promise": each.promise, "kept": each.kept, "observed": each.observed} for each in verdict.promises
         ]
         load: list[JsonValue] = [dict[str, JsonValue](sample) for sample in ledger.per_second()]
-        report.write_text(render(state, events, verdict.document | {"promises": promises, "load": load}))
+        report.write_text(render(state, events, verdict.document | {"promises": promises, "load": load}), encoding="utf-8")
         return verdict
 
 

@@ -64,7 +64,8 @@ def _share(value: object) -> object:
 
 
 def _plain_dsn(value: str) -> str:
-    if not re.fullmatch(r"postgresql://[^@/:\s]+@[^@/\s]+/[^@/\s?]+(\?\S*)?", value):
+    plain = re.fullmatch(r"postgresql://[^@/:\s]+@[^@/\s]+/[^@/\s?]+(\?\S*)?", value)
+    if not plain or "password=" in value.casefold():
         raise ValueError("write postgresql://USER@HOST:PORT/DATABASE; the password goes to `password`, as a reference")
     return value
 
