@@ -1,0 +1,263 @@
+"""One bucket on its way from AWS to Azure: copied, followed, verified, switched, and taken back."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+from tidegate.errors import Refused, RollbackIncomplete, TidegateError
+from tidegate.objects.blob import BlobSide
+from tidegate.objects.events import Events
+from tidegate.objects.http import Http
+from tidegate.objects.manifest import Manifest
+from tidegate.objects.preflight import BucketFacts, read_facts
+from tidegate.objects.s3 import S3Side
+from tidegate.objects.side import Changed, Listed, Side
+from tidegate.objects.store import BucketStore
+from tidegate.objects.sync import AT_ONCE, Sync
+from tidegate.objects.verify import VerifyReport, compare
+from tidegate.runbook.migration import Bucket, Cloud, other
+
+__all__ = ["BucketMove"]
+
+LOOK = 1.0
+"""Seconds between listings where listing is all there is."""
+SHARE = 5
+"""Listing takes at most a fifth of the time."""
+SWEEP = 60.0
+"""Seconds between the listings that find what events have lost."""
+IDLE = 0.1
+FRESH = 2.0
+SHOWN = 5
+
+
+class BucketMove:
+    """Every method may be called again after a crash, by another process. Raises Unreachable, Refused.
+
+    What is done to the objects is done in turns: a change that was read before the writes changed hands can't be
+    applied after it. The phase is kept in the manifest: copying, then flow (changes are followed, from the owner to
+    the other side), sealed (the writes change hands), ended.
+    """
+
+    def __init__(self, name: str, spec: Bucket, folder: Path) -> None:
+        self.name, self.spec = name, spec
+        self.http = Http()
+        self.aws = S3Side(name, spec.aws, self.http)
+        self.azure = BlobSide(name, spec.azure, self.http)
+        self.sides: dict[Cloud, Side] = {"aws": self.aws, "azure": self.azure}
+        self.events = Events(name, spec.aws, spec.aws.events, self.http) if spec.aws.events else None
+        self.manifest = Manifest(folder / f"{name}.objects.sqlite")
+        self.sync = Sync(self.manifest, self.sides, self.events)
+        self._turn = asyncio.Lock()
+        self._hurried = 0
+        self._armed = False
+        self._next_sweep = 0.0
+        self._looked = 0.0
+
+    @property
+    def owner(self) -> Cloud:
+        return cast("Cloud", self.manifest.state("owner") or "aws")
+
+    @property
+    def phase(self) -> str | None:
+        return self.manifest.state("phase")
+
+    def where(self, cloud: Cloud) -> str:
+        return self.sides[cloud].where
+
+    async def facts(self) -> BucketFacts:
+        return await read_facts(self.aws, self.azure, self.events, begun=self.phase is not None)
+
+    async def copy(self, note: Callable[[str], None]) -> None:
+        """Every object. What an earlier process has copied isn't copied again."""
+        async with self._my_turn(note):
+            if await self.copied():
+                return
+            await self._container()
+            conflicts = await self.sync.sweep("aws")
+            if conflicts:
+                named = "; ".join(f"{each.key!r}: {each.conflict}" for each in conflicts[:SHOWN])
+                raise Refused(
+                    f"{len(conflicts):,} objects can't be copied: {named}",
+                    where=self.azure.where,
+                    mend="rename or remove them on AWS",
+                )
+            self.manifest.set_state(phase="flow", owner="aws")
+            self._swept()
+        note("copied; changes are followed")
+
+    async def _container(self) -> None:
+        """Made, or found empty: everything in it that the manifest knows is then the run's."""
+        if self.phase == "copying":
+            return
+        if not await self.azure.exists():
+            self.manifest.set_state(container="made")
+            await self.azure.create()
+        async for _ in self.azure.list():
+            raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty container, or none")
+        self.manifest.set_state(phase="copying")
+
+    async def copied(self) -> bool:
+        return self.phase in {"flow", "sealed", "ended"}
+
+    async def follow(self, note: Callable[[str], None]) -> None:
+        """Until cancelled: every change of the side that owns the writes is applied at the other."""
+        self.sync.note = note
+        while True:
+            async with self._turn:
+                pause = await self._round()
+            await asyncio.sleep(pause)
+
+    async def _round(self) -> float:
+        """One look for changes. Returns the seconds until the next."""
+        if self.phase != "flow":
+            return IDLE
+        self._looked = began = time.monotonic()
+        if self.owner == "azure" or self.events is None:
+            if self._armed:  # the drain lists everything itself
+                return IDLE
+            await self.sync.sweep(self.owner)
+            return max(LOOK, SHARE * (time.monotonic() - began))
+        if began >= self._next_sweep and not self._armed:
+            await self.sync.sweep("aws")
+            self._swept(time.monotonic() - began)
+        hurry = self._hurried or self._armed
+        busy = await self.sync.take(self.events, 0 if hurry else 1)
+        self._looked = time.monotonic()
+        return IDLE / 4 if hurry and not busy else 0
+
+    def _swept(self, took: float = 0.0) -> None:
+        self._next_sweep = time.monotonic() + max(SWEEP, 4 * SHARE * took)
+
+    async def lag(self) -> int:
+        """Objects that have changed and aren't applied; as of the last look, if somebody follows."""
+        if self.phase != "flow":
+            return 0
+        if self.owner == "aws" and self.events is not None and time.monotonic() - self._looked > FRESH:
+            self.sync.waiting = (await self.events.depth()).waiting
+            self._looked = time.monotonic()
+        return self.sync.waiting + len(self.manifest.pending)
+
+    async def verify(self, note: Callable[[str], None]) -> VerifyReport:
+        """Both sides compared, in the direction in which changes flow."""
+        owner = self.owner
+
+        async def catch_up(key: str) -> None:
+            async with self._my_turn():
+                if self.phase == "flow" and self.owner == owner:
+                    await self.sync.look([key], owner)
+
+        return await compare(self.sides[owner], self.sides[other(owner)], catch_up, note)
+
+    async def settle(self, note: Callable[[str], None]) -> VerifyReport:
+        """After the switch: what came too late to AWS is added on Azure, where nothing is newer; then compared."""
+        async with self._my_turn(note):
+            if self.owner == "azure" and self.phase == "flow":
+                await self.sync.sweep("aws", "late")
+        return await self.verify(note)
+
+    def store(self, source: Cloud) -> BucketStore:
+        return BucketStore(self, source)
+
+    async def arm(self, source: Cloud) -> None:
+        async with self._my_turn():
+            if self.phase == "flow" and self.owner == source:
+                self._armed = True
+                await self.sync.sweep(source)
+
+    async def drain(self, source: Cloud) -> None:
+        async with self._my_turn():
+            if self.phase == "flow" and self.owner == source:
+                await self.sync.drain(source)
+
+    async def seal(self, source: Cloud) -> None:
+        async with self._my_turn():
+            if self.phase == "flow" and self.owner == source:
+                self.manifest.set_state(phase="sealed")
+
+    async def flow_from(self, owner: Cloud) -> None:
+        """The switch has ended, one way or the other: changes are followed from here."""
+        async with self._my_turn():
+            self._armed = False
+            if self.phase in {"flow", "sealed"}:
+                switched = {"switched": "yes"} if owner == "azure" else {}
+                self.manifest.set_state(phase="flow", owner=owner, **switched)
+
+    async def force_home(self, note: Callable[[str], None]) -> None:
+        """Without Azure's database: AWS owns the writes, with what Azure's container still gives."""
+        async with self._my_turn(note):
+            self._armed = False
+            if self.phase not in {"flow", "sealed"} or (self.owner, self.phase) == ("aws", "flow"):
+                return
+            try:
+                await self.sync.sweep("azure", "home")
+            except TidegateError as error:
+                note(f"what was written on azure last may be missing: {error}")
+            self.manifest.set_state(phase="flow", owner="aws")
+
+    async def disarm(self) -> None:
+        """The migration is done: nothing is followed any more; the data stays on both sides."""
+        async with self._my_turn():
+            if self.phase is not None:
+                self.manifest.set_state(phase="ended")
+
+    async def remove(self, *, target_gone: bool = False) -> None:
+        """Undo `copy`: Azure as before. What only Azure had is brought home first; what others wrote stays."""
+        async with self._my_turn():
+            if self.phase is None and self.manifest.state("container") is None:
+                return
+            if not target_gone:
+                if self.owner == "azure":
+                    raise RollbackIncomplete("azure owns the writes", where=self.azure.where, mend="switch back first")
+                if self.manifest.state("switched") and await self.azure.exists():
+                    await self.sync.sweep("azure", "home")
+                await self._take_back()
+            self.manifest.clear()
+
+    async def _take_back(self) -> None:
+        if not await self.azure.exists():
+            return
+        made = self.manifest.state("container") == "made"
+        if made and not [each async for each in self.azure.list() if not self._may_go(each, made=True)]:
+            await self.azure.drop()
+            return
+        doomed: list[Listed] = []
+        async for each in self.azure.list():
+            if self._may_go(each, made=made):
+                doomed.append(each)
+            if len(doomed) == AT_ONCE:
+                await self._delete(doomed)
+        await self._delete(doomed)
+
+    def _may_go(self, blob: Listed, *, made: bool) -> bool:
+        """The run wrote it, or, in a container of the run's own, S3 has the same."""
+        row = self.manifest.row(blob.key)
+        if blob.key in self.manifest.pending and (row is None or row.ours):
+            return True
+        return row is not None and row.azure == blob.etag and (row.ours or made)
+
+    async def _delete(self, blobs: list[Listed]) -> None:
+        async def delete(blob: Listed) -> None:
+            with suppress(Changed):  # somebody else's by now
+                await self.azure.delete(blob.key, blob.etag)
+
+        await asyncio.gather(*(delete(blob) for blob in blobs))
+        blobs.clear()
+
+    async def close(self) -> None:
+        await self.http.close()
+        self.manifest.close()
+
+    @asynccontextmanager
+    async def _my_turn(self, note: Callable[[str], None] | None = None) -> AsyncGenerator[None]:
+        """Whoever follows stops waiting for messages and lets this go first."""
+        self._hurried += 1
+        try:
+            async with self._turn:
+                if note is not None:
+                    self.sync.note = note
+                yield
+        finally:
+            self._hurried -= 1

@@ -1,0 +1,103 @@
+"""The queue that hears of a bucket's changes. A message says only: look at this key again."""
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import unquote_plus, urlsplit
+
+from tidegate.errors import Refused
+from tidegate.objects.http import Asker, Http
+from tidegate.objects.signing import AwsKeys, Request
+from tidegate.runbook.migration import AwsBucket
+from tidegate.secret import resolve
+
+__all__ = ["Depth", "Events", "Message", "keys_of"]
+
+AT_ONCE = 10
+"""SQS gives no more in one answer."""
+HIDDEN_SECONDS = 60
+"""How long what was received and not deleted stays away from other receivers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`keys` is None if nobody knows what it says: any key may have changed."""
+
+    receipt: str
+    keys: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages wait, and how many were received by somebody who hasn't deleted them. SQS: about so many."""
+
+    waiting: int
+    hidden: int
+
+
+class Events:
+    """Raises Unreachable, Refused."""
+
+    def __init__(self, store: str, spec: AwsBucket, queue: str, http: Http) -> None:
+        self.bucket, self.queue = spec.bucket, queue
+        self.where = f"{store} on aws (queue {queue.rpartition('/')[2]})"
+        parts = urlsplit(queue)
+        self.url = f"{parts.scheme}://{parts.netloc}/"
+        named = re.match(r"sqs\.([a-z0-9-]+)\.amazonaws\.", parts.netloc)
+        region = named[1] if named else spec.region
+        keys = lambda: AwsKeys(resolve(spec.access_key), resolve(spec.secret_key), region, "sqs")  # noqa: E731
+        self._asker = Asker(http, self.where, lambda: keys().sign)
+
+    async def receive(self, calls: int, seconds: int = 0) -> list[Message]:
+        """From so many requests side by side; the answer waits for the first message, at most `seconds`."""
+        ask = {
+            "MaxNumberOfMessages": AT_ONCE,
+            "WaitTimeSeconds": seconds,
+            "VisibilityTimeout": HIDDEN_SECONDS,
+        }
+        answers = await asyncio.gather(*(self._call("ReceiveMessage", ask) for _ in range(calls)))
+        raw = [message for answer in answers for message in answer.get("Messages", [])]
+        return [Message(str(each["ReceiptHandle"]), self._keys(str(each["Body"]))) for each in raw]
+
+    async def delete(self, messages: list[Message]) -> None:
+        for start in range(0, len(messages), AT_ONCE):
+            batch = messages[start : start + AT_ONCE]
+            entries = [{"Id": str(i), "ReceiptHandle": each.receipt} for i, each in enumerate(batch)]
+            await self._call("DeleteMessageBatch", {"Entries": entries})
+
+    async def depth(self) -> Depth:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = (await self._call("GetQueueAttributes", {"AttributeNames": names}))["Attributes"]
+        return Depth(*(int(found[name]) for name in names))
+
+    def _keys(self, body: str) -> tuple[str, ...] | None:
+        found = keys_of(body)
+        if found is None:
+            return None
+        if any(bucket != self.bucket for bucket, _ in found):
+            raise Refused(
+                "the queue carries another bucket's events too", where=self.where, mend="give each bucket its own queue"
+            )
+        return tuple(key for _, key in found)
+
+    async def _call(self, action: str, fields: dict[str, Any]) -> dict[str, Any]:
+        headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"AmazonSQS.{action}"}
+        body = json.dumps({"QueueUrl": self.queue} | fields).encode()
+        answer = await self._asker.ask(Request("POST", self.url, headers=headers, body=body), {200})
+        return json.loads(answer.body or b"{}")
+
+
+def keys_of(body: str) -> list[tuple[str, str]] | None:
+    """(bucket, key) of every object that a message names, also through SNS; none in a test event; None: unknown."""
+    try:
+        document = cast("dict[str, Any]", json.loads(body))
+        if document.get("Type") == "Notification":
+            document = cast("dict[str, Any]", json.loads(document["Message"]))
+        if document.get("Event") == "s3:TestEvent":
+            return []
+        records = [record["s3"] for record in document["Records"]]
+        return [(str(each["bucket"]["name"]), unquote_plus(str(each["object"]["key"]))) for each in records]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,147 @@
+"""What the move knows for certain, in a file that outlives the process: SQLite, write-ahead log.
+
+An object stands in `objects` once the other side has answered that it has it. A key stands in `pending` from
+before anything is done about it until the outcome is known: what is found there may be half done.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidegate.runbook.migration import Cloud
+
+__all__ = ["Manifest", "Row"]
+
+PAGE = 1000
+SCHEMA = """
+create table if not exists objects (key text primary key, size int, md5 text, aws text, azure text, properties text,
+    ours int) without rowid;
+create table if not exists pending (key text primary key) without rowid;
+create table if not exists state (name text primary key, value text) without rowid;
+"""
+UPSERT = "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?)"
+COLUMNS = "key, size, md5, aws, azure, properties, ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An object that is the same on both sides: `aws` and `azure` are its ETags. `ours`: the run wrote the blob."""
+
+    key: str
+    size: int
+    md5: str
+    aws: str
+    azure: str
+    properties: str
+    ours: bool
+
+    def etag(self, cloud: Cloud) -> str:
+        return self.aws if cloud == "aws" else self.azure
+
+
+class Manifest:
+    """Opened by the first call; reading what was never written makes no file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._pending: set[str] = set()
+
+    @property
+    def there(self) -> bool:
+        return self._connection is not None or self.path.exists()
+
+    def state(self, name: str) -> str | None:
+        if not self.there:
+            return None
+        row = self._db.execute("select value from state where name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def set_state(self, **values: str) -> None:
+        """Durable when this returns, also through a power cut."""
+        self._db.execute("pragma synchronous = full")
+        with self._transaction() as db:
+            db.executemany("insert or replace into state values (?, ?)", values.items())
+        self._db.execute("pragma synchronous = normal")
+
+    @property
+    def pending(self) -> frozenset[str]:
+        if self._connection is None and self.path.exists():
+            _ = self._db
+        return frozenset(self._pending)
+
+    def pend(self, keys: Iterable[str]) -> None:
+        new = set(keys) - self.pending
+        if new:
+            with self._transaction() as db:
+                db.executemany("insert or ignore into pending values (?)", [(key,) for key in new])
+            self._pending |= new
+
+    def record(self, rows: Sequence[Row], gone: Sequence[str], over: Sequence[str]) -> None:
+        """`over`: nothing is left to be done about these."""
+        with self._transaction() as db:
+            if rows:
+                values = [(r.key, r.size, r.md5, r.aws, r.azure, r.properties, int(r.ours)) for r in rows]
+                db.executemany(UPSERT, values)
+            db.executemany("delete from objects where key = ?", [(key,) for key in gone])
+            db.executemany("delete from pending where key = ?", [(key,) for key in over])
+        self._pending -= set(over)
+
+    def row(self, key: str) -> Row | None:
+        found = self._db.execute(f"select {COLUMNS} from objects where key = ?", (key,)).fetchone()
+        return _row(found) if found else None
+
+    async def rows(self) -> AsyncIterator[Row]:
+        """In the order of the keys' UTF-8 bytes; what changes meanwhile may or may not be among them."""
+        after = ""
+        while True:
+            query = f"select {COLUMNS} from objects where key > ? order by key limit {PAGE}"
+            found = self._db.execute(query, (after,)).fetchall()
+            for each in found:
+                yield _row(each)
+            if len(found) < PAGE:
+                return
+            after = found[-1][0]
+
+    def clear(self) -> None:
+        """As if nothing had ever been done."""
+        if self.there:
+            with self._transaction() as db:
+                for table in ("objects", "pending", "state"):
+                    db.execute(f"delete from {table}")
+            self._pending.clear()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=10)
+            self._connection.execute("pragma journal_mode = wal")
+            # a killed process loses nothing; after a power cut the last moments' objects are looked at again
+            self._connection.execute("pragma synchronous = normal")
+            self._connection.executescript(SCHEMA)
+            self._pending = {row[0] for row in self._connection.execute("select key from pending")}
+        return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        self._db.execute("begin immediate")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+
+
+def _row(found: tuple[Any, ...]) -> Row:
+    key, size, md5, aws, azure, properties, ours = found
+    return Row(key, size, md5, aws, azure, properties, bool(ours))

@@ -1,0 +1,149 @@
+"""Brings what changed at the source to the target: by keys, by a queue's messages, or by listing everything."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+
+from tidegate.errors import Refused, TidegateError, Unreachable
+from tidegate.objects.difference import OutOfOrder, Pair, join, sorted_listing
+from tidegate.objects.events import Events, Message
+from tidegate.objects.manifest import Manifest, Row
+from tidegate.objects.side import Listed, Side
+from tidegate.objects.transfer import Errand, Outcome, Way
+from tidegate.runbook.migration import Cloud, other
+
+__all__ = ["Sync"]
+
+AT_ONCE = 16
+CHUNK = 400
+"""Keys between two commits of the manifest: what a killed process does again."""
+RECEIVERS = 4
+SAY_EVERY = 2.0
+
+Note = Callable[[str], None]
+
+
+class Sync:
+    """Knows no direction of its own and takes no turns: whoever calls it does. Raises Unreachable, Refused."""
+
+    def __init__(self, manifest: Manifest, sides: dict[Cloud, Side], events: Events | None) -> None:
+        self.manifest, self.sides, self.events = manifest, sides, events
+        self.note: Note = lambda _: None
+        self.waiting = 0
+        """Messages in the queue when it was last looked at."""
+        self._receivers = 1
+        self._told: set[str] = set()
+
+    async def look(self, keys: Collection[str], source: Cloud, way: Way = "follow") -> list[Outcome]:
+        """Look at these keys again and do what is to be done. What failed stays pending; the first error is raised."""
+        if not keys:
+            return []
+        half_done = self.manifest.pending & set(keys)
+        self.manifest.pend(keys)
+        outcomes: list[Outcome] = []
+        errors: list[TidegateError] = []
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def one(key: str) -> None:
+            async with places:
+                if any(isinstance(error, Unreachable | Refused) for error in errors):
+                    return  # the rest would only wait for the same answer
+                try:
+                    row = self.manifest.row(key)
+                    here, there = self.sides[source], self.sides[other(source)]
+                    errand = Errand(key, here, there, row, way, half_done=key in half_done)
+                    outcomes.append(await errand.run())
+                except TidegateError as error:
+                    errors.append(error)
+
+        try:
+            await asyncio.gather(*(one(key) for key in keys))
+        finally:  # also when cancelled
+            self._record(outcomes)
+        if errors:
+            raise next((error for error in errors if isinstance(error, Unreachable | Refused)), errors[0])
+        return outcomes
+
+    def _record(self, outcomes: Iterable[Outcome]) -> None:
+        outcomes = list(outcomes)
+        rows = [outcome.row for outcome in outcomes if outcome.row]
+        gone = [outcome.key for outcome in outcomes if not outcome.row]
+        self.manifest.record(rows, gone, [outcome.key for outcome in outcomes])
+        for outcome in outcomes:
+            if outcome.conflict and outcome.key not in self._told:
+                self._told.add(outcome.key)
+                self.note(f"{outcome.key} was left as it is: {outcome.conflict}")
+
+    async def sweep(self, source: Cloud, way: Way = "follow") -> list[Outcome]:
+        """List the source and look at every key that isn't as the manifest knows it. The conflicts are returned."""
+        conflicts: list[Outcome] = []
+        chunk: list[str] = []
+        copied, size, said = 0, 0, time.monotonic()
+        pending = self.manifest.pending
+
+        async def flush() -> None:
+            nonlocal copied, size, said
+            for outcome in await self.look(chunk, source, way):
+                if outcome.conflict:
+                    conflicts.append(outcome)
+                if outcome.copied is not None:
+                    copied, size = copied + 1, size + outcome.copied
+            chunk.clear()
+            if time.monotonic() - said > SAY_EVERY:
+                said = time.monotonic()
+                self.note(f"{copied:,} objects, {size / 2**20:,.1f} MiB copied")
+
+        async for key, listed, row in self._pairs(self.sides[source]):
+            same = listed is not None and row is not None and listed.etag == row.etag(source)
+            # what is half done is the other direction's own when something came late
+            if key in pending if same else way != "late" or key not in pending:
+                chunk.append(key)
+            if len(chunk) >= CHUNK:
+                await flush()
+        # deleted before they were ever recorded
+        chunk += [key for key in pending if way != "late" and self.manifest.row(key) is None and key not in chunk]
+        await flush()
+        return conflicts
+
+    async def _pairs(self, side: Side) -> AsyncIterator[Pair[Listed, Row]]:
+        try:
+            async for pair in join(side.list(), self.manifest.rows()):
+                yield pair
+        except OutOfOrder:
+            async for pair in join(sorted_listing(side.list), self.manifest.rows()):
+                yield pair
+
+    async def take(self, events: Events, seconds: int) -> bool:
+        """One round of the queue's messages and of what is pending; False if there was nothing to do."""
+        messages = await events.receive(self._receivers, seconds)
+        full = len(messages) >= self._receivers * 10
+        self._receivers = min(self._receivers + 1, RECEIVERS) if full else 1
+        keys = {key for message in messages for key in message.keys or ()} | self.manifest.pending
+        try:
+            await self.look(keys, "aws")
+            if any(message.keys is None for message in messages):
+                await self.sweep("aws")
+        except TidegateError:
+            await events.delete([message for message in messages if self._applied(message)])
+            raise
+        await events.delete(messages)
+        self.waiting = (await events.depth()).waiting if full else 0
+        return bool(messages or keys)
+
+    def _applied(self, message: Message) -> bool:
+        return message.keys is not None and not self.manifest.pending & set(message.keys)
+
+    async def drain(self, source: Cloud) -> None:
+        """All that was written at the source before this was called, and that it tells, is at the target."""
+        if source == "azure" or self.events is None:
+            await self.sweep(source)
+            return
+        while True:
+            if await self.take(self.events, 0):
+                continue
+            depth = await self.events.depth()
+            if depth.waiting:
+                continue
+            if depth.hidden:  # a process that died has taken messages with it; only the listing knows them
+                await self.sweep(source)
+            return

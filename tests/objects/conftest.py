@@ -1,0 +1,109 @@
+import secrets
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidegate.lab.buckets import ACCESS_KEY, SECRET_KEY, Buckets
+from tidegate.lab.sample import REGION
+from tidegate.lab.servers.azurite import ACCOUNT, KEY
+from tidegate.objects.bucket import BucketMove
+from tidegate.objects.http import Http
+from tidegate.objects.blob import BlobSide
+from tidegate.objects.s3 import S3Side
+from tidegate.objects.side import Properties
+from tidegate.runbook.migration import Bucket
+
+
+class Receipts:
+    """A bucket on moto, perhaps with a queue, and a container on Azurite that isn't there yet."""
+
+    def __init__(self, moto, azurite, folder: Path, *, events: bool) -> None:
+        self.name = f"receipts-{uuid.uuid4().hex[:8]}"
+        self.folder = folder
+        buckets = Buckets(moto.url)
+        buckets.create(self.name)
+        self.s3: Any = buckets.s3
+        self.spec = Bucket.model_validate(
+            {
+                "kind": "bucket",
+                "aws": {
+                    "bucket": self.name,
+                    "region": REGION,
+                    "access_key": "env:LAB_ACCESS_KEY",
+                    "secret_key": "env:LAB_SECRET_KEY",
+                    "endpoint": moto.url,
+                    "events": buckets.announce(self.name) if events else None,
+                },
+                "azure": {"account": ACCOUNT, "container": self.name, "key": "env:LAB_ACCOUNT_KEY", "endpoint": azurite.url},
+            }
+        )
+        self.moves: list[BucketMove] = []
+        self.http = Http()
+        self.aws = S3Side("receipts", self.spec.aws, self.http)
+        self.azure = BlobSide("receipts", self.spec.azure, self.http)
+
+    def move(self, **change: Any) -> BucketMove:
+        """As another process would open it. `change`: of the spec's sides."""
+        document = self.spec.model_dump(mode="json")
+        for side, fields in change.items():
+            document[side] |= fields
+        move = BucketMove("receipts", Bucket.model_validate(document), self.folder)
+        self.moves.append(move)
+        return move
+
+    def put(self, key: str, body: bytes = b"receipt", **options: Any) -> None:
+        self.s3.put_object(Bucket=self.name, Key=key, Body=body, **options)
+
+    def delete(self, key: str) -> None:
+        self.s3.delete_object(Bucket=self.name, Key=key)
+
+    async def put_on_azure(self, key: str, body: bytes, **properties: Any) -> None:
+        """As the application would: over whatever is there."""
+        there = await self.azure.stat(key)
+        await self.azure.put(key, body, Properties(**properties), there.etag if there else None)
+
+    async def delete_on_azure(self, key: str) -> None:
+        await self.azure.delete(key, (await self.azure.stat(key)).etag)
+
+    async def on(self, cloud: str) -> dict[str, bytes]:
+        """Everything that a side holds."""
+        side = self.aws if cloud == "aws" else self.azure
+        found = {}
+        async for each in side.list():
+            got = await side.get(each.key)
+            found[each.key] = got.body if got.body is not None else await side.part(each.key, got.etag, 0, got.size)
+        return found
+
+    async def close(self) -> None:
+        for move in self.moves:
+            await move.close()
+        await self.http.close()
+
+
+@pytest.fixture
+async def make_receipts(moto, azurite, tmp_path, monkeypatch) -> AsyncIterator[Any]:
+    for name, value in (("ACCESS_KEY", ACCESS_KEY), ("SECRET_KEY", SECRET_KEY), ("ACCOUNT_KEY", KEY)):
+        monkeypatch.setenv(f"LAB_{name}", value)
+    made = []
+
+    def make(*, events: bool = True) -> Receipts:
+        made.append(Receipts(moto, azurite, tmp_path / secrets.token_hex(4), events=events))
+        return made[-1]
+
+    yield make
+    for receipts in made:
+        await receipts.close()
+
+
+@pytest.fixture
+def receipts(make_receipts) -> Receipts:
+    return make_receipts()
+
+
+@pytest.fixture
+def silent_receipts(make_receipts) -> Receipts:
+    """Without a queue: changes are found by listing."""
+    return make_receipts(events=False)
