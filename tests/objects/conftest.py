@@ -9,9 +9,9 @@ import pytest
 from tidegate.lab.buckets import ACCESS_KEY, SECRET_KEY, Buckets
 from tidegate.lab.sample import REGION
 from tidegate.lab.servers.azurite import ACCOUNT, KEY
+from tidegate.objects.blob import BlobSide
 from tidegate.objects.bucket import BucketMove
 from tidegate.objects.http import Http
-from tidegate.objects.blob import BlobSide
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Properties
 from tidegate.runbook.migration import Bucket
@@ -37,7 +37,12 @@ class Receipts:
                     "endpoint": moto.url,
                     "events": buckets.announce(self.name) if events else None,
                 },
-                "azure": {"account": ACCOUNT, "container": self.name, "key": "env:LAB_ACCOUNT_KEY", "endpoint": azurite.url},
+                "azure": {
+                    "account": ACCOUNT,
+                    "container": self.name,
+                    "key": "env:LAB_ACCOUNT_KEY",
+                    "endpoint": azurite.url,
+                },
             }
         )
         self.moves: list[BucketMove] = []
@@ -63,7 +68,7 @@ class Receipts:
     async def put_on_azure(self, key: str, body: bytes, **properties: Any) -> None:
         """As the application would: over whatever is there."""
         there = await self.azure.stat(key)
-        await self.azure.put(key, body, Properties(**properties), there.etag if there else None)
+        await self.azure.put(key, body, Properties(**properties), there.etag if there else None, lambda _: None)
 
     async def delete_on_azure(self, key: str) -> None:
         await self.azure.delete(key, (await self.azure.stat(key)).etag)
@@ -74,7 +79,9 @@ class Receipts:
         found = {}
         async for each in side.list():
             got = await side.get(each.key)
-            found[each.key] = got.body if got.body is not None else await side.part(each.key, got.etag, 0, got.size)
+            if got is not None:  # or it has gone since
+                whole = got.body is not None
+                found[each.key] = got.body if whole else await side.part(each.key, got.etag, 0, got.size)
         return found
 
     async def close(self) -> None:

@@ -1,55 +1,481 @@
 import asyncio
+import hashlib
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
+import pytest
+
+from tidegate.errors import DeadlinePassed, Refused, RollbackIncomplete, Unreachable
+from tidegate.objects.blob import BlobSide
 from tidegate.objects.bucket import BucketMove
+from tidegate.objects.s3 import S3Side
+from tidegate.objects.side import LARGE
+
+PATIENCE = 20
 
 
 def quiet(text: str) -> None:
     pass
 
 
-async def turn(move: BucketMove, source: str) -> float:
-    """The switch of this one store, as the state machine does it. Returns how long the drain took."""
+async def until(holds: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await holds():
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def followed(move: BucketMove) -> AsyncIterator[None]:
+    task = asyncio.create_task(move.follow(quiet))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def turn(move: BucketMove, source: str) -> None:
+    """The switch of this one store, as the state machine does it."""
     store = move.store(source)
     await store.arm()
     deadline = time.monotonic() + 10
     await store.fence(deadline)
-    began = time.monotonic()
     await store.drain(deadline)
-    took = time.monotonic() - began
     await store.seal(deadline)
     await store.open()
     await store.release()
     await store.close()
-    return took
 
 
-async def test_everything_is_copied_and_changes_follow(receipts):
-    for i in range(30):
-        receipts.put(f"receipts/{i}.txt", b"receipt %d" % i)
+class Killed(Exception):
+    pass
+
+
+def dies(*_: object) -> None:
+    raise Killed
+
+
+def wrong(report) -> tuple[list[str], list[str], list[str]]:
+    return report.missing, report.extra, report.different
+
+
+NOTHING = ([], [], [])
+
+
+async def same(receipts) -> bool:
+    return await receipts.on("azure") == await receipts.on("aws")
+
+
+async def test_content_properties_and_metadata_are_copied(receipts):
+    receipts.put(
+        "a.txt.gz",
+        b"\x1f\x8bnot really",
+        ContentType="text/plain; charset=utf-8",
+        ContentEncoding="gzip",
+        CacheControl="max-age=60",
+        ContentDisposition='attachment; filename="a.txt"',
+        ContentLanguage="sv",
+        Metadata={"order-id": "7", "plain": "two  words"},
+    )
+    await receipts.move().copy(quiet)
+    here, there = await receipts.aws.get("a.txt.gz"), await receipts.azure.get("a.txt.gz")
+    assert there.properties == here.properties
+    assert there.properties.headers["content-encoding"] == "gzip"
+    assert there.properties.metadata["order-id"] == "7"
+    assert (there.body, there.md5) == (b"\x1f\x8bnot really", hashlib.md5(b"\x1f\x8bnot really").hexdigest())
+
+
+async def test_any_name_and_size_is_copied(receipts):
+    names = ["dir/", "a//b", "/lead", "x", "x/y", "uni-é-日本/🧾", "sp +%25#?&='", "CASE", "case", "~._-", "\uffe0"]
+    for name in names:
+        receipts.put(name, b"" if name.endswith("/") else name.encode())
+    receipts.put("large", bytes(range(256)) * (LARGE // 256) + b"and a little")
     move = receipts.move()
     await move.copy(quiet)
-    assert await move.copied()
+    assert await same(receipts)
+    assert set(await receipts.on("azure")) == {*names, "large"}
     report = await move.verify(quiet)
-    assert (report.objects, report.equal) == (30, True)
-    receipts.put("receipts/new.txt", b"new")
-    receipts.put("receipts/3.txt", b"changed")
-    receipts.delete("receipts/4.txt")
-    task = asyncio.create_task(move.follow(quiet))
-    await asyncio.sleep(1)
-    task.cancel()
-    assert await receipts.on("azure") == await receipts.on("aws")
-    took = await turn(move, "aws")
-    print("drain", took)
-    await receipts.put_on_azure("az", b"az")
-    await receipts.put_on_azure("receipts/5.txt", b"az")
-    await receipts.delete_on_azure("receipts/6.txt")
-    receipts.put("late", b"late")
-    report = await move.settle(quiet)
-    assert report.equal, report
-    assert (await receipts.on("azure"))["late"] == b"late"
-    print("drain", await turn(move, "azure"))
-    assert await receipts.on("azure") == await receipts.on("aws")
+    assert (report.objects, wrong(report)) == (len(names) + 1, NOTHING)
+
+
+async def test_a_large_object_travels_both_ways_in_parts(receipts):
+    body = bytes(range(256)) * (LARGE // 256) + b"the end"
+    upload = receipts.s3.create_multipart_upload(Bucket=receipts.name, Key="large", Metadata={"a": "b"})["UploadId"]
+    where = {"Bucket": receipts.name, "Key": "large", "UploadId": upload}
+    parts = [
+        {"PartNumber": i, "ETag": receipts.s3.upload_part(**where, PartNumber=i, Body=part)["ETag"]}
+        for i, part in enumerate([body[:LARGE], body[LARGE:]], 1)
+    ]
+    receipts.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+    move = receipts.move()
+    await move.copy(quiet)
+    assert (await receipts.azure.stat("large")).md5 == hashlib.md5(body).hexdigest()
+    assert (await receipts.azure.get("large")).properties.metadata == {"a": "b"}
+    assert wrong(await move.verify(quiet)) == NOTHING
+    await turn(move, "aws")
+    await receipts.put_on_azure("back", b"!" + body)
+    await turn(move, "azure")
+    assert (await receipts.on("aws"))["back"] == b"!" + body
+    assert wrong(await move.verify(quiet)) == NOTHING
+
+
+async def test_an_interrupted_copy_is_resumed_where_it_was(receipts, monkeypatch):
+    for i in range(40):
+        receipts.put(f"{i}", b"%d" % i)
+    put, done = BlobSide.put, []
+
+    async def breaks(self, key, *rest):
+        if len(done) >= 25:
+            raise Unreachable("gone", where="azure")
+        done.append(key)
+        return await put(self, key, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobSide, "put", breaks)
+        with pytest.raises(Unreachable):
+            await receipts.move().copy(quiet)
+    assert not await receipts.move().copied()
+    again = []
+
+    async def counts(self, key, *rest):
+        again.append(key)
+        return await put(self, key, *rest)
+
+    monkeypatch.setattr(BlobSide, "put", counts)
+    await receipts.move().copy(quiet)
+    assert set(again) | set(done) == {f"{i}" for i in range(40)}
+    assert not set(again) & set(done)
+    await receipts.move().copy(quiet)
+    assert await same(receipts)
+
+
+async def test_a_process_killed_between_an_answer_and_its_record_leaves_nothing_wrong(receipts, monkeypatch):
+    for i in range(6):
+        receipts.put(f"{i}", b"%d" % i)
+    killed = receipts.move()
+    monkeypatch.setattr(killed.manifest, "record", dies)  # its answers came, its notes were never made
+    with pytest.raises(Killed):
+        await killed.copy(quiet)
+    assert len(await receipts.on("azure")) == 6
+    receipts.put("3", b"written again")
+    receipts.delete("4")
+    move = receipts.move()
+    await move.copy(quiet)
+    async with followed(move):
+        await until(lambda: same(receipts))
+    assert wrong(await move.verify(quiet)) == NOTHING
     await move.remove()
     assert not await receipts.azure.exists()
-    assert len(await receipts.on("aws")) == 31
+
+
+async def test_an_object_that_is_overwritten_while_it_is_copied_arrives_as_it_is_last(receipts, monkeypatch):
+    receipts.put("large", b"1" * (LARGE + 1))
+    receipts.put("small", b"1")
+    part, get = S3Side.part, S3Side.get
+
+    async def overwritten(self, key, etag, start, size):
+        if start and not overwrites:
+            overwrites.append(key)
+            receipts.put("large", b"2" * (LARGE + 1))
+            receipts.put("small", b"2")
+        return await part(self, key, etag, start, size)
+
+    overwrites = []
+    monkeypatch.setattr(S3Side, "part", overwritten)
+    move = receipts.move()
+    await move.copy(quiet)
+    async with followed(move):
+        await until(lambda: same(receipts))
+    assert overwrites == ["large"]
+    assert {body[:1] for body in (await receipts.on("azure")).values()} == {b"2"}
+    assert get is S3Side.get
+
+
+@pytest.mark.parametrize("events", [True, False])
+async def test_changes_follow(make_receipts, events):
+    receipts = make_receipts(events=events)
+    for i in range(5):
+        receipts.put(f"{i}", b"%d" % i)
+    move = receipts.move()
+    await move.copy(quiet)
+    async with followed(move):
+        receipts.put("new", b"new")
+        receipts.put("1", b"overwritten")
+        receipts.delete("2")
+        await until(lambda: same(receipts))
+        receipts.put("2", b"again")
+        receipts.delete("new")
+        await until(lambda: same(receipts))
+    assert set(await receipts.on("azure")) == {"0", "1", "2", "3", "4"}
+
+
+async def test_metadata_alone_follow_where_events_tell_of_them(receipts):
+    receipts.put("a", b"a", Metadata={"n": "1"})
+    move = receipts.move()
+    await move.copy(quiet)
+    source = {"Bucket": receipts.name, "Key": "a"}
+    receipts.s3.copy_object(**source, CopySource=source, Metadata={"n": "2"}, MetadataDirective="REPLACE")
+    await move.store("aws").drain(time.monotonic() + 10)
+    assert (await receipts.azure.get("a")).properties.metadata == {"n": "2"}
+
+
+async def test_lag_counts_what_the_queue_still_tells(receipts):
+    move = receipts.move()
+    await move.copy(quiet)
+    await move.store("aws").drain(time.monotonic() + 10)
+    for i in range(3):
+        receipts.put(f"{i}")
+    assert await receipts.move().lag() == 3
+    async with followed(move):
+        await until(lambda: same(receipts))
+    assert await move.lag() == 0
+
+
+async def test_a_change_whose_message_died_with_another_process_is_found(receipts):
+    move = receipts.move()
+    await move.copy(quiet)
+    receipts.put("told", b"once")
+    assert await receipts.move().events.receive(3)
+    await move.store("aws").drain(time.monotonic() + 10)
+    assert await same(receipts)
+
+
+async def test_planted_differences_are_found_while_others_write(receipts):
+    for i in range(20):
+        receipts.put(f"{i}", b"receipt %d" % i)
+    move = receipts.move()
+    await move.copy(quiet)
+
+    async def writes() -> None:
+        n = 0
+        while True:
+            n += 1
+            await asyncio.to_thread(receipts.put, f"busy-{n % 3}", b"%d" % n)
+
+    async with followed(move):
+        writing = asyncio.create_task(writes())
+        await asyncio.sleep(0.2)
+        assert wrong(await move.verify(quiet)) == NOTHING
+        await receipts.put_on_azure("3", b"receipt X")
+        await receipts.put_on_azure("foreign", b"x")
+        await receipts.delete_on_azure("4")
+        found = await move.verify(quiet)
+        writing.cancel()
+    assert wrong(found) == (["4"], ["foreign"], ["3"])
+
+
+async def test_to_azure_and_back_nothing_is_lost(receipts):
+    for i in range(5):
+        receipts.put(f"{i}", b"%d" % i)
+    move = receipts.move()
+    await move.copy(quiet)
+    async with followed(move):
+        receipts.put("last", b"before the switch")
+        await turn(move, "aws")
+        assert (await receipts.on("azure"))["last"] == b"before the switch"
+        assert await move.lag() == 0
+        await receipts.put_on_azure("new", b"on azure", metadata={"by-whom": "azure"})
+        await receipts.put_on_azure("1", b"overwritten on azure")
+        await receipts.delete_on_azure("2")
+        await until(lambda: same(receipts))
+        await receipts.put_on_azure("3", b"the last on azure")
+        await turn(move, "azure")
+        assert await same(receipts)
+        assert (await receipts.aws.get("new")).properties.metadata == {"by-whom": "azure"}
+        receipts.put("3", b"on aws again")
+        await until(lambda: same(receipts))
+    assert set(await receipts.on("aws")) == {"0", "1", "3", "4", "last", "new"}
+    assert wrong(await move.verify(quiet)) == NOTHING
+
+
+async def test_another_process_goes_on_in_the_direction_that_was_reached(receipts):
+    receipts.put("1", b"1")
+    await receipts.move().copy(quiet)
+    await turn(receipts.move(), "aws")
+    receipts.put("1", b"an old event")
+    await receipts.put_on_azure("1", b"newer, on the side that owns now")
+    again = receipts.move()
+    assert again.owner == "azure"
+    async with followed(again):
+        await receipts.put_on_azure("2", b"2")
+        await until(lambda: receipts.aws.stat("2"))
+    assert (await receipts.on("azure"))["1"] == b"newer, on the side that owns now"
+    assert wrong(await again.verify(quiet)) == ([], [], ["1"])
+
+
+async def test_sealed_nothing_is_followed_by_any_process_until_the_source_is_reopened(receipts):
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.copy(quiet)
+    store = move.store("aws")
+    await store.arm()
+    await store.drain(time.monotonic() + 10)
+    await store.seal(time.monotonic() + 10)
+    await move.close()  # as when its process dies
+    again = receipts.move()
+    async with followed(again):
+        receipts.put("2", b"2")
+        await asyncio.sleep(0.5)
+        assert await receipts.azure.stat("2") is None
+        await again.store("aws").reopen()
+        await until(lambda: same(receipts))
+    assert again.owner == "aws"
+
+
+async def test_a_drain_that_takes_too_long_says_so(receipts):
+    move = receipts.move()
+    await move.copy(quiet)
+    with pytest.raises(DeadlinePassed, match=r"receipts on azure .*took too long"):
+        await move.store("aws").drain(time.monotonic())
+
+
+async def test_settled_what_came_too_late_is_added_where_azure_has_nothing_newer(receipts):
+    for name in ("untouched", "newer", "gone"):
+        receipts.put(name, b"old")
+    move = receipts.move()
+    await move.copy(quiet)
+    await turn(move, "aws")
+    for name in ("late", "untouched", "newer", "gone"):
+        receipts.put(name, b"late")
+    await receipts.put_on_azure("newer", b"newer")
+    await receipts.delete_on_azure("gone")
+    report = await receipts.move().settle(quiet)
+    assert await receipts.on("azure") == {"late": b"late", "untouched": b"late", "newer": b"newer"}
+    assert wrong(report) == ([], ["gone"], ["newer"])
+
+
+async def test_settled_twice_all_is_the_same(receipts):
+    for i in range(5):
+        receipts.put(f"{i}", b"%d" % i)
+    move = receipts.move()
+    await move.copy(quiet)
+    await turn(move, "aws")
+    await receipts.put_on_azure("new", b"new")
+    for _ in range(2):
+        report = await move.settle(quiet)
+        assert (report.objects, wrong(report)) == (6, NOTHING)
+
+
+async def test_removed_both_sides_are_as_before(receipts):
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.remove()
+    await move.copy(quiet)
+    await move.remove()
+    await move.remove()
+    assert not await receipts.azure.exists()
+    assert await receipts.on("aws") == {"1": b"1"}
+    await move.copy(quiet)
+    assert await same(receipts)
+
+
+async def test_removed_after_a_rollback_what_azure_got_too_late_has_come_home(receipts):
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.copy(quiet)
+    await turn(move, "aws")
+    await receipts.put_on_azure("2", b"2")
+    await turn(move, "azure")
+    await receipts.put_on_azure("3", b"too late")
+    await receipts.move().remove()
+    assert await receipts.on("aws") == {"1": b"1", "2": b"2", "3": b"too late"}
+    assert not await receipts.azure.exists()
+
+
+async def test_removed_from_a_container_that_was_there_only_its_own_blobs_go(receipts):
+    await receipts.azure.create()
+    for name in ("1", "2", "3"):
+        receipts.put(name)
+    move = receipts.move()
+    await move.copy(quiet)
+    await receipts.put_on_azure("foreign", b"x")
+    await receipts.put_on_azure("2", b"overwritten by somebody else")
+    await move.remove()
+    assert await receipts.on("azure") == {"foreign": b"x", "2": b"overwritten by somebody else"}
+
+
+async def test_while_azure_owns_the_writes_nothing_is_removed(receipts):
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.copy(quiet)
+    await turn(move, "aws")
+    with pytest.raises(RollbackIncomplete, match="azure owns the writes"):
+        await move.remove()
+    assert await receipts.on("azure") == {"1": b"1"}
+
+
+async def test_finished_the_mirror_is_over(receipts):
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.copy(quiet)
+    await turn(move, "aws")
+    await move.disarm()
+    await move.disarm()
+    async with followed(receipts.move()):
+        await receipts.put_on_azure("2", b"2")
+        await asyncio.sleep(0.5)
+    assert await receipts.on("aws") == {"1": b"1"}
+    assert await move.copied()
+
+
+async def test_without_azures_database_what_blob_still_gives_comes_home(receipts):
+    receipts.put("1", b"1")
+    receipts.put("2", b"2")
+    move = receipts.move()
+    await move.copy(quiet)
+    await turn(move, "aws")
+    await receipts.put_on_azure("3", b"3")
+    await receipts.put_on_azure("1", b"changed")
+    await receipts.delete_on_azure("2")
+    await move.force_home(quiet)
+    await move.force_home(quiet)
+    assert await receipts.on("aws") == {"1": b"changed", "2": b"2", "3": b"3"}
+    assert receipts.move().owner == "aws"
+    await move.remove(target_gone=True)
+
+
+async def test_without_azure_at_all_aws_owns_the_writes(receipts):
+    receipts.put("1", b"1")
+    await receipts.move().copy(quiet)
+    await turn(receipts.move(), "aws")
+    notes = []
+    move = receipts.move(azure={"endpoint": "http://127.0.0.1:1/devstoreaccount1"})
+    await move.force_home(notes.append)
+    assert "azure" in notes[0]
+    assert move.owner == "aws"
+    await move.remove(target_gone=True)
+    assert await receipts.on("aws") == {"1": b"1"}
+
+
+async def test_a_container_that_vanished_is_not_taken_for_deleted_objects(receipts):
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.copy(quiet)
+    await turn(move, "aws")
+    await receipts.azure.drop()
+    with pytest.raises(Refused, match="ContainerNotFound"):
+        await move.follow(quiet)
+    assert await receipts.on("aws") == {"1": b"1"}
+
+
+async def test_a_target_with_anything_in_it_is_refused_and_left_alone(receipts):
+    await receipts.azure.create()
+    await receipts.put_on_azure("precious", b"x")
+    receipts.put("1", b"1")
+    with pytest.raises(Refused, match="isn't empty"):
+        await receipts.move().copy(quiet)
+    await receipts.move().remove()
+    assert await receipts.on("azure") == {"precious": b"x"}
+
+
+async def test_names_that_azure_can_not_hold_are_refused_by_name(receipts):
+    receipts.put("fine")
+    receipts.put("bs\\z")
+    receipts.put("dot.")
+    with pytest.raises(Refused, match=r"(?s)2 objects can't be copied: .*bs.*backslash.*dot\..*rename"):
+        await receipts.move().copy(quiet)
+    assert not await receipts.move().copied()
+    receipts.delete("bs\\z")
+    receipts.delete("dot.")
+    await receipts.move().copy(quiet)
+    assert await same(receipts)

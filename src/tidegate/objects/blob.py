@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from tidegate.errors import InvalidMigration, TidegateError
 from tidegate.objects.http import Answer, Asker, Http, refused
 from tidegate.objects.names import metadata_for_azure, metadata_from_azure, refused_by_blob
-from tidegate.objects.side import LARGE, STANDARD, Changed, Got, Listed, Properties, Written
+from tidegate.objects.side import LARGE, STANDARD, Changed, Got, Intend, Listed, Properties, Written
 from tidegate.objects.signing import AzureKey, Request, encoded
 from tidegate.runbook.migration import AzureContainer, Cloud
 from tidegate.secret import resolve
@@ -96,15 +96,16 @@ class BlobSide:
             raise Changed
         return answer.body or b""
 
-    async def put(self, key: str, body: bytes, properties: Properties, over: str | None) -> Written:
+    async def put(self, key: str, body: bytes, properties: Properties, over: str | None, intend: Intend) -> Written:
         md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        intend(md5.hex())
         headers = _headers(properties) | _condition(over)
         headers |= {"x-ms-blob-type": "BlockBlob", "content-md5": base64.b64encode(md5).decode()}
         request = Request("PUT", self._url(key), headers=headers, body=body)
         return Written(_etag(await self._unless_changed(request)), md5.hex())
 
     async def put_parts(
-        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None
+        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None, intend: Intend
     ) -> Written:
         url = self._url(key)
         whole, ids = hashlib.md5(usedforsecurity=False), list[str]()
@@ -124,6 +125,7 @@ class BlobSide:
         finally:
             for task in sending:
                 task.cancel()
+        intend(whole.hexdigest())
         listed = "".join(f"<Latest>{each}</Latest>" for each in ids)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
         headers = _headers(properties) | _condition(over)
@@ -144,7 +146,7 @@ class BlobSide:
         if answer.status == 201:
             return answer
         if answer.code in {"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}:
-            raise Changed
+            raise Changed(retried=answer.retried)
         raise refused(answer, self.where)
 
     def _not_there(self, answer: Answer) -> None:

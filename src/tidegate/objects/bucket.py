@@ -234,8 +234,8 @@ class BucketMove:
     def _may_go(self, blob: Listed, *, made: bool) -> bool:
         """The run wrote it, or, in a container of the run's own, S3 has the same."""
         row = self.manifest.row(blob.key)
-        if blob.key in self.manifest.pending and (row is None or row.ours):
-            return True
+        if blob.md5 in self.manifest.pending.get(blob.key, ()):
+            return True  # sent; only the answer was never recorded
         return row is not None and row.azure == blob.etag and (row.ours or made)
 
     async def _delete(self, blobs: list[Listed]) -> None:

@@ -13,9 +13,9 @@ from tidegate.objects.signing import AwsKeys, Request
 from tidegate.runbook.migration import AwsBucket
 from tidegate.secret import resolve
 
-__all__ = ["Depth", "Events", "Message", "keys_of"]
+__all__ = ["PER_ANSWER", "Depth", "Events", "Message", "keys_of"]
 
-AT_ONCE = 10
+PER_ANSWER = 10
 """SQS gives no more in one answer."""
 HIDDEN_SECONDS = 60
 """How long what was received and not deleted stays away from other receivers."""
@@ -53,7 +53,7 @@ class Events:
     async def receive(self, calls: int, seconds: int = 0) -> list[Message]:
         """From so many requests side by side; the answer waits for the first message, at most `seconds`."""
         ask = {
-            "MaxNumberOfMessages": AT_ONCE,
+            "MaxNumberOfMessages": PER_ANSWER,
             "WaitTimeSeconds": seconds,
             "VisibilityTimeout": HIDDEN_SECONDS,
         }
@@ -62,8 +62,8 @@ class Events:
         return [Message(str(each["ReceiptHandle"]), self._keys(str(each["Body"]))) for each in raw]
 
     async def delete(self, messages: list[Message]) -> None:
-        for start in range(0, len(messages), AT_ONCE):
-            batch = messages[start : start + AT_ONCE]
+        for start in range(0, len(messages), PER_ANSWER):
+            batch = messages[start : start + PER_ANSWER]
             entries = [{"Id": str(i), "ReceiptHandle": each.receipt} for i, each in enumerate(batch)]
             await self._call("DeleteMessageBatch", {"Entries": entries})
 

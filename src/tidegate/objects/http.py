@@ -1,10 +1,11 @@
 """The plane's one HTTP session: every request signed, tried again while that may help, and its failure explained."""
 
 import asyncio
+import io
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html import unescape
 
@@ -36,6 +37,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes | None
+    retried: bool = False
+    """An earlier try may have had its effect, and only its answer was lost."""
 
     @property
     def code(self) -> str:
@@ -85,7 +88,7 @@ class Asker:
             try:
                 answer = await self._once(request, self._signer, at_most)
                 if answer.status in fine:
-                    return answer
+                    return replace(answer, retried=bool(why))
                 if answer.status not in TRY_AGAIN and answer.code != "RequestTimeout":
                     raise refused(answer, self.where)
                 why = f"it answers {answer.status} {answer.code}".rstrip()
@@ -107,7 +110,7 @@ class Asker:
             request.method,
             URL(request.full_url, encoded=True),
             headers=signer(request, datetime.now(UTC)),
-            data=request.body or None,
+            data=io.BytesIO(request.body) if request.body else None,
             allow_redirects=False,
         ) as response:
             if at_most is not None and response.status < 300 and (response.content_length or 0) > at_most:

@@ -1,7 +1,8 @@
 """What the move knows for certain, in a file that outlives the process: SQLite, write-ahead log.
 
 An object stands in `objects` once the other side has answered that it has it. A key stands in `pending` from
-before anything is done about it until the outcome is known: what is found there may be half done.
+before anything is done about it until the outcome is known; with the MD5s of what was sent in that time, from before it
+was. So what a try without an answer has written is told apart from what somebody else has.
 """
 
 import sqlite3
@@ -19,7 +20,7 @@ PAGE = 1000
 SCHEMA = """
 create table if not exists objects (key text primary key, size int, md5 text, aws text, azure text, properties text,
     ours int) without rowid;
-create table if not exists pending (key text primary key) without rowid;
+create table if not exists pending (key text primary key, sent text) without rowid;
 create table if not exists state (name text primary key, value text) without rowid;
 """
 UPSERT = "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?)"
@@ -48,7 +49,7 @@ class Manifest:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
-        self._pending: set[str] = set()
+        self._pending: dict[str, tuple[str, ...]] = {}
 
     @property
     def there(self) -> bool:
@@ -68,17 +69,25 @@ class Manifest:
         self._db.execute("pragma synchronous = normal")
 
     @property
-    def pending(self) -> frozenset[str]:
+    def pending(self) -> dict[str, tuple[str, ...]]:
+        """The keys, each with the MD5s of what may have been written."""
         if self._connection is None and self.path.exists():
             _ = self._db
-        return frozenset(self._pending)
+        return dict(self._pending)
 
     def pend(self, keys: Iterable[str]) -> None:
-        new = set(keys) - self.pending
+        new = set(keys) - self.pending.keys()
         if new:
             with self._transaction() as db:
-                db.executemany("insert or ignore into pending values (?)", [(key,) for key in new])
-            self._pending |= new
+                db.executemany("insert or ignore into pending values (?, '')", [(key,) for key in new])
+            self._pending |= dict.fromkeys(new, ())
+
+    def intend(self, key: str, md5: str) -> None:
+        """What is about to be written at the target."""
+        sent = self.pending.get(key, ())
+        if md5 not in sent:
+            sent = self._pending[key] = (*sent, md5)
+            self._db.execute("insert or replace into pending values (?, ?)", (key, " ".join(sent)))
 
     def record(self, rows: Sequence[Row], gone: Sequence[str], over: Sequence[str]) -> None:
         """`over`: nothing is left to be done about these."""
@@ -88,7 +97,8 @@ class Manifest:
                 db.executemany(UPSERT, values)
             db.executemany("delete from objects where key = ?", [(key,) for key in gone])
             db.executemany("delete from pending where key = ?", [(key,) for key in over])
-        self._pending -= set(over)
+        for key in over:
+            self._pending.pop(key, None)
 
     def row(self, key: str) -> Row | None:
         found = self._db.execute(f"select {COLUMNS} from objects where key = ?", (key,)).fetchone()
@@ -128,7 +138,8 @@ class Manifest:
             # a killed process loses nothing; after a power cut the last moments' objects are looked at again
             self._connection.execute("pragma synchronous = normal")
             self._connection.executescript(SCHEMA)
-            self._pending = {row[0] for row in self._connection.execute("select key from pending")}
+            found = self._connection.execute("select key, sent from pending")
+            self._pending = {key: tuple(sent.split()) for key, sent in found}
         return self._connection
 
     @contextmanager

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 from tidegate.errors import TidegateError
 from tidegate.objects.http import Answer, Asker, Http, refused
 from tidegate.objects.names import refused_by_s3
-from tidegate.objects.side import LARGE, STANDARD, Changed, Got, Listed, Properties, Written
+from tidegate.objects.side import LARGE, STANDARD, Changed, Got, Intend, Listed, Properties, Written
 from tidegate.objects.signing import AwsKeys, Request, encoded
 from tidegate.runbook.migration import AwsBucket, Cloud
 from tidegate.secret import resolve
@@ -81,14 +81,15 @@ class S3Side:
             raise Changed
         return answer.body or b""
 
-    async def put(self, key: str, body: bytes, properties: Properties, over: str | None) -> Written:
+    async def put(self, key: str, body: bytes, properties: Properties, over: str | None, intend: Intend) -> Written:
         md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        intend(md5.hex())
         headers = _headers(properties) | _condition(over) | {"content-md5": base64.b64encode(md5).decode()}
         request = Request("PUT", self._url(key), headers=headers, body=body)
         return Written(_etag(await self._unless_changed(request)), md5.hex())
 
     async def put_parts(
-        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None
+        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None, intend: Intend
     ) -> Written:
         url = self._url(key)
         begin = await self._asker.ask(Request("POST", url, {"uploads": ""}, _headers(properties)), {200})
@@ -102,6 +103,7 @@ class S3Side:
                 etags.append(
                     _etag(await self._asker.ask(Request("PUT", url, query, {"content-md5": md5}, part), {200}))
                 )
+            intend(whole.hexdigest())
             listed = "".join(
                 f'<Part><PartNumber>{number}</PartNumber><ETag>"{etag}"</ETag></Part>'
                 for number, etag in enumerate(etags, 1)
@@ -137,7 +139,7 @@ class S3Side:
         if answer.status != 200:
             if answer.code in {"NoSuchBucket", "NoSuchUpload"}:
                 raise refused(answer, self.where)
-            raise Changed
+            raise Changed(retried=answer.retried)
         return answer
 
     async def _xml(self, query: dict[str, str]) -> ET.Element:

@@ -2,21 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from tidegate.runbook.migration import Cloud
 
-__all__ = ["LARGE", "STANDARD", "Changed", "Got", "Listed", "Properties", "Side", "Written"]
+__all__ = ["LARGE", "STANDARD", "Changed", "Got", "Intend", "Listed", "Properties", "Side", "Written"]
 
 LARGE = 8 * 2**20
 """Objects up to so many bytes pass in one request; longer ones in parts of this size."""
 STANDARD = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language")
 
 
+Intend = Callable[[str], None]
+"""Told the MD5 of what is about to be written, in hex, just before it counts."""
+
+
 class Changed(Exception):
-    """The object isn't (any more) the one that a condition named."""
+    """The object isn't (any more) the one that a condition named. `retried`: perhaps by an earlier try's write."""
+
+    def __init__(self, *, retried: bool = False) -> None:
+        super().__init__()
+        self.retried = retried
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +89,12 @@ class Side(Protocol):
 
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes: ...
 
-    async def put(self, key: str, body: bytes, properties: Properties, over: str | None) -> Written:
+    async def put(self, key: str, body: bytes, properties: Properties, over: str | None, intend: Intend) -> Written:
         """Over the object with this ETag; None: only where there is none."""
         ...
 
     async def put_parts(
-        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None
+        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None, intend: Intend
     ) -> Written:
         """The same for a large one, in memory for few parts at a time."""
         ...

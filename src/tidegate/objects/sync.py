@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
 from tidegate.errors import Refused, TidegateError, Unreachable
 from tidegate.objects.difference import OutOfOrder, Pair, join, sorted_listing
-from tidegate.objects.events import Events, Message
+from tidegate.objects.events import PER_ANSWER, Events, Message
 from tidegate.objects.manifest import Manifest, Row
 from tidegate.objects.side import Listed, Side
 from tidegate.objects.transfer import Errand, Outcome, Way
@@ -18,6 +18,8 @@ AT_ONCE = 16
 CHUNK = 400
 """Keys between two commits of the manifest: what a killed process does again."""
 RECEIVERS = 4
+EMPTY = 2
+"""Answers without a message from a queue that has some: they are hidden."""
 SAY_EVERY = 2.0
 
 Note = Callable[[str], None]
@@ -38,7 +40,7 @@ class Sync:
         """Look at these keys again and do what is to be done. What failed stays pending; the first error is raised."""
         if not keys:
             return []
-        half_done = self.manifest.pending & set(keys)
+        half_done = self.manifest.pending
         self.manifest.pend(keys)
         outcomes: list[Outcome] = []
         errors: list[TidegateError] = []
@@ -51,7 +53,7 @@ class Sync:
                 try:
                     row = self.manifest.row(key)
                     here, there = self.sides[source], self.sides[other(source)]
-                    errand = Errand(key, here, there, row, way, half_done=key in half_done)
+                    errand = Errand(key, here, there, row, way, half_done.get(key, ()), self.manifest.intend)
                     outcomes.append(await errand.run())
                 except TidegateError as error:
                     errors.append(error)
@@ -95,8 +97,9 @@ class Sync:
 
         async for key, listed, row in self._pairs(self.sides[source]):
             same = listed is not None and row is not None and listed.etag == row.etag(source)
-            # what is half done is the other direction's own when something came late
-            if key in pending if same else way != "late" or key not in pending:
+            if way == "late" and key in pending:
+                continue  # half done in the other direction, which will end it
+            if not same or key in pending:
                 chunk.append(key)
             if len(chunk) >= CHUNK:
                 await flush()
@@ -116,9 +119,15 @@ class Sync:
     async def take(self, events: Events, seconds: int) -> bool:
         """One round of the queue's messages and of what is pending; False if there was nothing to do."""
         messages = await events.receive(self._receivers, seconds)
-        full = len(messages) >= self._receivers * 10
+        full = len(messages) >= self._receivers * PER_ANSWER
         self._receivers = min(self._receivers + 1, RECEIVERS) if full else 1
-        keys = {key for message in messages for key in message.keys or ()} | self.manifest.pending
+        busy = await self._apply(events, messages)
+        self.waiting = (await events.depth()).waiting if full else 0
+        return busy
+
+    async def _apply(self, events: Events, messages: list[Message]) -> bool:
+        """A message is deleted when what it says was done."""
+        keys = {key for message in messages for key in message.keys or ()} | self.manifest.pending.keys()
         try:
             await self.look(keys, "aws")
             if any(message.keys is None for message in messages):
@@ -127,23 +136,26 @@ class Sync:
             await events.delete([message for message in messages if self._applied(message)])
             raise
         await events.delete(messages)
-        self.waiting = (await events.depth()).waiting if full else 0
         return bool(messages or keys)
 
     def _applied(self, message: Message) -> bool:
-        return message.keys is not None and not self.manifest.pending & set(message.keys)
+        return message.keys is not None and not self.manifest.pending.keys() & set(message.keys)
 
     async def drain(self, source: Cloud) -> None:
         """All that was written at the source before this was called, and that it tells, is at the target."""
-        if source == "azure" or self.events is None:
+        events = self.events
+        if source == "azure" or events is None:
             await self.sweep(source)
             return
-        while True:
-            if await self.take(self.events, 0):
-                continue
-            depth = await self.events.depth()
-            if depth.waiting:
-                continue
-            if depth.hidden:  # a process that died has taken messages with it; only the listing knows them
-                await self.sweep(source)
-            return
+        empty = 0
+        while empty < EMPTY:
+            messages, depth = await asyncio.gather(events.receive(RECEIVERS if self.waiting else 1), events.depth())
+            self.waiting = depth.waiting
+            if await self._apply(events, messages):
+                empty = 0
+            elif depth.waiting + depth.hidden == 0:
+                return
+            else:
+                empty += 1
+        # a process that died has taken messages with it; only the listing knows them
+        await self.sweep(source)

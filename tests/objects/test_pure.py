@@ -1,0 +1,167 @@
+import asyncio
+import string
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate.objects.difference import OutOfOrder, join, sorted_listing
+from tidegate.objects.events import keys_of
+from tidegate.objects.names import metadata_for_azure, metadata_from_azure, refused_by_blob, refused_by_s3
+from tidegate.objects.signing import AwsKeys, AzureKey, Request, encoded
+
+NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+few = settings(max_examples=40, deadline=None)
+keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+
+
+@dataclass(frozen=True)
+class Entry:
+    key: str
+
+
+async def listing(names) -> AsyncIterator[Entry]:
+    for name in names:
+        yield Entry(name)
+
+
+def joined(left, right) -> list[tuple[str, bool, bool]]:
+    async def collect():
+        pairs = join(listing(left), listing(right))
+        return [(key, here is not None, there is not None) async for key, here, there in pairs]
+
+    return asyncio.run(collect())
+
+
+@few
+@given(st.sets(keys), st.sets(keys))
+def test_joined_every_key_comes_once_in_the_order_of_its_bytes(left, right):
+    in_order = sorted(left | right, key=str.encode)
+    expected = [(key, key in left, key in right) for key in in_order]
+    assert joined(sorted(left, key=str.encode), sorted(right, key=str.encode)) == expected
+
+
+@few
+@given(st.lists(keys, min_size=2))
+def test_a_listing_in_another_order_is_noticed(names):
+    in_order = sorted(set(names), key=str.encode)
+    if names != in_order:
+        with pytest.raises(OutOfOrder):
+            joined(names, [])
+
+
+@few
+@given(st.sets(keys))
+def test_sorted_a_listing_can_be_joined(names):
+    async def collect():
+        return [entry.key async for entry in sorted_listing(lambda: listing(names))]
+
+    assert asyncio.run(collect()) == sorted(names, key=str.encode)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("a\\b", "backslash"),
+        ("dot.", "ends with a dot"),
+        ("a./b", "ends with a dot"),
+        ("./a", "segment"),
+        ("a/../b", "segment"),
+        ("a/.", "segment"),
+        ("line\nbreak", "control"),
+        ("delete\x7f", "control"),
+        ("é" * 1025, "longer"),
+        ("/" * 254, "segments"),
+        ("", "empty"),
+    ],
+)
+def test_a_name_that_blob_would_change_or_refuse_is_refused(key, reason):
+    assert reason in refused_by_blob(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "dir/", "a//b", "/lead", "uni-é-日本", "sp +%25#?&", "é" * 1024, ".a", "a.b/c..d"]
+)
+def test_any_other_name_is_held(key):
+    assert refused_by_blob(key) == ""
+
+
+def test_s3_counts_bytes():
+    assert refused_by_s3("é" * 512) == ""
+    assert "bytes" in refused_by_s3("é" * 513)
+
+
+@few
+@given(st.dictionaries(st.text(string.ascii_lowercase + string.digits + "-_.x", min_size=1), st.text()))
+def test_metadata_come_back_from_azure_as_they_were(metadata):
+    held = metadata_for_azure(metadata)
+    assert all(name.isidentifier() and name.isascii() for name in held)
+    assert metadata_from_azure(held) == metadata
+    assert metadata_from_azure({name.upper(): value for name, value in held.items()}).keys() == metadata.keys()
+
+
+@few
+@given(keys, st.dictionaries(keys, keys, max_size=3))
+def test_a_request_to_s3_is_signed_as_amazons_library_does(key, query):
+    request = Request(
+        "PUT", f"https://h.example:8443/b/{encoded(key, '/')}", query, {"x-amz-meta-a": " b  c "}, b"body"
+    )
+    signed = AwsKeys("AKID", "secret", "eu-north-1", "s3").sign(request, NOW)
+    theirs = AWSRequest("PUT", request.full_url, headers={"x-amz-meta-a": " b  c "}, data=b"body")
+    signer = S3SigV4Auth(Credentials("AKID", "secret"), "s3", "eu-north-1")
+    signer.payload = lambda request: "UNSIGNED-PAYLOAD"
+    assert signed["authorization"] == authorized(signer, theirs)
+
+
+@few
+@given(st.binary(max_size=20))
+def test_a_request_to_sqs_is_signed_as_amazons_library_does(body):
+    request = Request("POST", "https://sqs.eu-north-1.amazonaws.com/", headers={"x-amz-target": "a.B"}, body=body)
+    signed = AwsKeys("AKID", "secret", "eu-north-1", "sqs").sign(request, NOW)
+    own_hash = {"X-Amz-Content-SHA256": signed["x-amz-content-sha256"]}
+    theirs = AWSRequest("POST", request.full_url, headers={"x-amz-target": "a.B"} | own_hash, data=body)
+    signer = SigV4Auth(Credentials("AKID", "secret"), "sqs", "eu-north-1")
+    assert signed["authorization"] == authorized(signer, theirs)
+
+
+def authorized(signer, request) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.auth.get_current_datetime", lambda: NOW)
+        signer.add_auth(request)
+    return request.headers["Authorization"]
+
+
+def test_azure_signature_covers_conditions_metadata_and_query():
+    key = AzureKey("account", b"k")
+    plain = Request("PUT", "https://h/c/b", {"comp": "block"}, {"if-match": '"e"', "x-ms-meta-a": "1"}, b"x")
+    signed = key.sign(plain, NOW)["authorization"]
+    for change in (
+        {"query": {"comp": "list"}},
+        {"headers": {"if-match": '"f"', "x-ms-meta-a": "1"}},
+        {"headers": {"if-match": '"e"', "x-ms-meta-a": "2"}},
+        {"body": b"xy"},
+        {"url": "https://h/c/d"},
+    ):
+        fields = {"method": "PUT", "url": plain.url, "query": plain.query, "headers": plain.headers, "body": b"x"}
+        assert key.sign(Request(**(fields | change)), NOW)["authorization"] != signed
+
+
+def test_a_key_is_never_shown():
+    assert "hush" not in repr(AwsKeys("AKID", "hush", "r", "s3"))
+    assert "hush" not in repr(AzureKey("account", b"hush"))
+
+
+def test_messages_name_keys():
+    record = '{"s3": {"bucket": {"name": "b"}, "object": {"key": "a%2Fb+c%C3%A9"}}}'
+    assert keys_of(f'{{"Records": [{record}]}}') == [("b", "a/b cé")]
+    wrapped = f'{{\\"Records\\": [{record}]}}'.replace('"', '\\"').replace('\\\\"', '\\"')
+    assert keys_of(f'{{"Type": "Notification", "Message": "{wrapped}"}}') == [("b", "a/b cé")]
+    assert keys_of('{"Service": "Amazon S3", "Event": "s3:TestEvent"}') == []
+    for unknown in ("nonsense", "[]", "{}", '{"Records": [{"s3": {}}]}'):
+        assert keys_of(unknown) is None
