@@ -35,7 +35,7 @@ def parties(world: World, source: Cloud, folder: Path, routes: Routes | None = N
         for cloud in ("aws", "azure"):
             component[cloud]["endpoints"] = str(folder / f"{name}-{cloud}.json")
     lead, edge = MemoryLead(world, source), MemoryEdge(world)
-    return Parties([lead], lead, edge, edge, Acknowledged(Migration.model_validate(document)), routes)
+    return Parties([lead], lead, edge, edge, Acknowledged(Migration.model_validate(document)), {"orders": 0}, routes)
 
 
 async def turn(world: World, source: Cloud, epoch: int, folder: Path, *, hold: float = 8, stopping=lambda: False):
@@ -43,7 +43,7 @@ async def turn(world: World, source: Cloud, epoch: int, folder: Path, *, hold: f
     there, ownership = parties(world, source, folder), Ownership("run", epoch, other(source))
     if not await committed(there.lead, ownership):
         await abandon(there)
-    return await switch(there, ownership, hold=hold, lag=0, stopping=stopping)
+    return await switch(there, ownership, hold=hold, stopping=stopping)
 
 
 def check(world: World, owner: Cloud) -> None:
@@ -116,7 +116,7 @@ async def test_workers_rest_while_the_writes_move_and_then_work_in_one_cloud(tmp
     monkeypatch.setattr(MemoryLead, "drain", look)
     there = parties(world, "aws", tmp_path)
     world.open["aws"] = False
-    await switch(there, Ownership("run", 1, "azure"), hold=8, lag=0, stopping=lambda: False)
+    await switch(there, Ownership("run", 1, "azure"), hold=8, stopping=lambda: False)
     assert seen == [{"aws": False, "azure": False}] * 2
     assert there.directory.read("settler", "azure").active
     assert not there.directory.read("settler", "aws").active
@@ -132,5 +132,5 @@ async def test_in_a_window_the_traffic_moves_before_the_requests_are_let_go(tmp_
     monkeypatch.setattr(MemoryEdge, "release", release)
     everybody = Routes(basis_points=10_000)
     there = parties(world, "aws", tmp_path, everybody)
-    await switch(there, Ownership("run", 1, "azure"), hold=8, lag=0, stopping=lambda: False)
+    await switch(there, Ownership("run", 1, "azure"), hold=8, stopping=lambda: False)
     assert routes_at_release == [everybody]

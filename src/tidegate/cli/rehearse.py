@@ -21,11 +21,11 @@ from tidegate.engine.state import RunState
 from tidegate.errors import CheckFailed, TidegateError, UsageError
 from tidegate.lab.book import Options
 from tidegate.lab.lab import Lab
-from tidegate.lab.rehearsal import Rehearsal
+from tidegate.lab.rehearsal import Rehearsal, rehearsal_of
 from tidegate.lab.scenarios import SCENARIOS
 from tidegate.runbook.parse import parse_migration
 
-__all__ = ["conclude", "rehearse"]
+__all__ = ["go_on", "rehearse"]
 
 LISTED = "\n".join(f"  {each.name:26}{each.title}" for each in SCENARIOS.values())
 DEFAULTS = Options()
@@ -75,10 +75,17 @@ async def _whole(rehearsal: Rehearsal, console: Console, document: Path | None) 
     migration, _ = parse_migration(file.read_text(), str(file))
     plan = await rehearsal.prepare(migration)
     console.print(Planned(plan, (), last_rehearsal(rehearsal.store, migration.name)))
-    return await conclude(rehearsal, console, document)
+    return await _conclude(rehearsal, console, document)
 
 
-async def conclude(rehearsal: Rehearsal, console: Console, document: Path | None = None) -> int:
+def go_on(store: Store, run: str, *, plain: bool) -> int:
+    """With a rehearsal whose process has ended, as long as its lab is there. Returns the exit code."""
+    rehearsal = rehearsal_of(store, run)
+    with rehearsal.lab:
+        return asyncio.run(_conclude(rehearsal, progress(plain=plain)))
+
+
+async def _conclude(rehearsal: Rehearsal, console: Console, document: Path | None = None) -> int:
     """Drive its run to the end, show the verdict, and return the exit code."""
 
     async def drive(store: Store, run: str) -> RunState:

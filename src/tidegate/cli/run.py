@@ -67,6 +67,10 @@ def resume(context: click.Context, run: str | None, *, no_wait: bool, plain: boo
     if state.ended is not None:
         raise UsageError("this run has ended", where=found, mend=f"see `{typed(store.folder, 'status', found)}`")
     process = driver(store, found)
+    if process is None and (store.folder / "runs" / found / "rehearsal.json").exists():
+        from tidegate.cli.rehearse import go_on  # noqa: PLC0415 - the lab need not be installed
+
+        context.exit(go_on(store, found, plain=plain))
     if process is None:
         require_secrets(state.plan.migration, found)
         _drive(context, store, found, no_wait=no_wait, plain=plain, as_json=as_json)

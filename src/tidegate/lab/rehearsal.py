@@ -30,6 +30,7 @@ from tidegate.runbook.plan import Plan
 
 __all__ = ["Rehearsal", "rehearsal_of"]
 
+RECORD = "rehearsal.json"
 BEFORE_AND_AFTER = 1.0
 """Seconds of load before the first step and after the last."""
 
@@ -62,7 +63,7 @@ class Rehearsal:
         self.run = start(self.store, plan)
         self.folder.mkdir(parents=True, exist_ok=True)
         record = Record(scenario=self.scenario.name, lab=self.lab.folder, began=self.began)
-        (self.folder / "rehearsal.json").write_text(record.model_dump_json())
+        (self.folder / RECORD).write_text(record.model_dump_json())
         return plan
 
     async def drive(self, drive: Callable[[Store, str], Awaitable[RunState]]) -> RunState:
@@ -99,16 +100,15 @@ class Rehearsal:
             {"promise": each.promise, "kept": each.kept, "observed": each.observed} for each in verdict.promises
         ]
         load: list[JsonValue] = [dict[str, JsonValue](sample) for sample in ledger.per_second()]
-        report.write_text(render(state, events, verdict.document | {"promises": promises, "load": load}), encoding="utf-8")
+        report.write_text(
+            render(state, events, verdict.document | {"promises": promises, "load": load}), encoding="utf-8"
+        )
         return verdict
 
 
-def rehearsal_of(store: Store, run: str) -> Rehearsal | None:
+def rehearsal_of(store: Store, run: str) -> Rehearsal:
     """The rehearsal to which a run belongs, to be gone on with. Raises Unreachable if its lab has ended."""
-    file = store.folder / "runs" / run / "rehearsal.json"
-    if not file.exists():
-        return None
-    record = Record.model_validate_json(file.read_text())
+    record = Record.model_validate_json((store.folder / "runs" / run / RECORD).read_text())
     try:
         lab = Lab.attach(record.lab)
     except Unreachable:

@@ -35,7 +35,7 @@ SAME_BYTES = (
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """`differing`: keys of rows that are missing, extra or different, as text, a few of them; `mismatched`: how many."""
+    """`mismatched`: rows that are missing, extra or different; `differing`: the keys of a few of them, as text."""
 
     name: str
     rows: int

@@ -70,9 +70,9 @@ def _plain_dsn(value: str) -> str:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
-Size = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
-Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
+Seconds = Annotated[float, BeforeValidator(_seconds, json_schema_input_type=float | str), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str), Field(gt=0)]
+Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str), Field(gt=0, lt=1)]
 Dsn = Annotated[str, AfterValidator(_plain_dsn)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
@@ -201,7 +201,10 @@ class Objectives(Model):
     error_rate: Share = Field(default=0.005, description="the share of failed requests that is still acceptable")
     detect: Share = Field(default=0.05, description="the error rate that a bake must have been able to see")
     false_alarms: Share = Field(default=0.01, description="the chance of a false alarm per stage, at most")
-    lag: Size = Field(default=2**20, description="replication lag before the switch may start")
+    lag: Size = Field(default=2**20, description="a database's replication lag at which the switch may start")
+    lag_objects: Annotated[int, Field(ge=0)] = Field(
+        default=20, description="a bucket's changes not yet applied at which the switch may start"
+    )
     hold: Seconds = Field(default=8, le=20, description="how long requests are held at most; the switch's deadline")
     bake: Seconds = Field(default=60, description="default of a shift's bake")
     watch: Seconds = Field(default=600, description="how long health is watched after the last shift")

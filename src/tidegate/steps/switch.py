@@ -85,7 +85,7 @@ class Switch(PlaneStep[NoFacts]):
             context.remember(turn, "begun")
             objectives = self.workload.migration.objectives
             context.note(f"requests are held while {owner} takes the writes over")
-            timings = await switch(parties, ownership, hold=objectives.hold, lag=objectives.lag, stopping=stopping)
+            timings = await switch(parties, ownership, hold=objectives.hold, stopping=stopping)
         finally:
             for store in parties.stores:
                 await store.close()
@@ -125,7 +125,9 @@ class Switch(PlaneStep[NoFacts]):
         routes = Routes(basis_points=EVERYBODY) if self.moves_traffic and owner == "azure" else None
         lead = databases[workload.lead.name]
         stores = [*databases.values(), *buckets.values()]
-        return Parties(stores, lead, workload.edge, workload.edge, workload.directory, routes)
+        objectives = workload.migration.objectives
+        lag = dict.fromkeys(databases, objectives.lag) | dict.fromkeys(buckets, objectives.lag_objects)
+        return Parties(stores, lead, workload.edge, workload.edge, workload.directory, lag, routes)
 
 
 def _milliseconds(timings: Timings) -> dict[str, float]:

@@ -10,7 +10,7 @@ finds a switch begun by another reads the row, not its own memory, to know on wh
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tidegate.edges.edge import Hold, Router, Routes
@@ -29,13 +29,18 @@ ACKNOWLEDGE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """Whom the switch concerns. `routes`: where traffic goes when it is released; None: as before."""
+    """Whom the switch concerns.
+
+    `routes`: where traffic goes when it is released; None: as before. `lag`: by a store's name, the lag, in that
+    store's unit, at or below which requests may be held.
+    """
 
     stores: Sequence[Store]
     lead: Lead
     hold: Hold
     router: Router
     directory: Directory
+    lag: Mapping[str, int]
     routes: Routes | None = None
 
     @property
@@ -55,17 +60,15 @@ class Timings:
         self.marks[phase] = round(time.monotonic() - self.began, 4)
 
 
-async def switch(
-    parties: Parties, ownership: Ownership, *, hold: float, lag: int, stopping: Callable[[], bool]
-) -> Timings:
+async def switch(parties: Parties, ownership: Ownership, *, hold: float, stopping: Callable[[], bool]) -> Timings:
     """Move the writes to `ownership.owner`. Raises CheckFailed or DeadlinePassed after having reopened the source.
 
-    `hold` is in seconds, `lag` the replication lag in bytes below which it starts.
+    `hold` is in seconds.
     """
     if await committed(parties.lead, ownership):
         return await conclude(parties, ownership)
     await _all(store.arm() for store in parties.stores)
-    await _lag_gate(parties.stores, lag, stopping)
+    await _lag_gate(parties, stopping)
     timings = Timings(began=time.monotonic())
     try:
         await _to_the_commit(parties, ownership, hold, timings, stopping)
@@ -137,10 +140,10 @@ async def committed(lead: Lead, ownership: Ownership) -> bool:
     return found is not None and found.epoch >= ownership.epoch
 
 
-async def _lag_gate(stores: Sequence[Store], limit: int, stopping: Callable[[], bool]) -> None:
+async def _lag_gate(parties: Parties, stopping: Callable[[], bool]) -> None:
     while True:
-        lags = [await store.lag() for store in stores]
-        if max(lags) <= limit:
+        lags = [await store.lag() <= parties.lag[store.name] for store in parties.stores]
+        if all(lags):
             return
         if stopping():
             raise CheckFailed("told to stop while the lag was still too great", where="switch")

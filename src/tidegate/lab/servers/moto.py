@@ -39,7 +39,7 @@ class Moto:
 
 
 def main() -> None:
-    import moto.backends as backends  # noqa: PLC0415 - slow, and only for the server itself
+    from moto import backends  # noqa: PLC0415 - slow, and only for the server itself
     from moto.server import main as serve  # noqa: PLC0415
     from moto.sqs.models import Queue  # noqa: PLC0415
 

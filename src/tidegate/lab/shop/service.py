@@ -181,6 +181,7 @@ def main() -> None:
         application(given.cloud, given.instance, Path(given.endpoints)),
         host="127.0.0.1",
         port=int(given.port),
+        backlog=4096,
         log_level="warning",
         access_log=False,
     )
