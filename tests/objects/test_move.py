@@ -1,5 +1,7 @@
 import asyncio
 import hashlib
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -45,6 +47,25 @@ async def turn(move: BucketMove, source: str) -> None:
     await store.open()
     await store.release()
     await store.close()
+
+
+KILLED = """
+import asyncio, os, pathlib, signal, sys
+from tidegate.objects.blob import BlobSide
+from tidegate.objects.bucket import BucketMove
+from tidegate.runbook.migration import Bucket
+put, done = BlobSide.put, []
+async def dies(self, *arguments):
+    written = await put(self, *arguments)
+    done.append(written)
+    if len(done) == 50:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return written
+BlobSide.put = dies
+move = BucketMove("receipts", Bucket.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))
+asyncio.run(move.copy(print))
+"""
+"""A process that is killed at its 50th object, which Azure has and nobody noted."""
 
 
 class Killed(Exception):
@@ -166,6 +187,62 @@ async def test_a_process_killed_between_an_answer_and_its_record_leaves_nothing_
     assert wrong(await move.verify(quiet)) == NOTHING
     await move.remove()
     assert not await receipts.azure.exists()
+
+
+async def test_a_killed_process_is_taken_over_from_by_another(receipts):
+    for i in range(120):
+        receipts.put(f"{i}", b"%d" % i)
+    arguments = [sys.executable, "-c", KILLED, receipts.spec.model_dump_json(), str(receipts.folder)]
+    child = await asyncio.create_subprocess_exec(*arguments)
+    assert await child.wait() == -signal.SIGKILL
+    assert 0 < len(await receipts.on("azure")) < 120
+    receipts.put("0", b"changed since")
+    move = receipts.move()
+    await move.copy(quiet)
+    await move.store("aws").drain(time.monotonic() + 10)
+    assert wrong(await move.verify(quiet)) == NOTHING
+    assert await same(receipts)
+    await receipts.move().remove()
+    assert not await receipts.azure.exists()
+
+
+async def test_a_write_whose_answer_was_lost_is_known_as_the_runs_own(receipts, monkeypatch):
+    await receipts.azure.create()
+    receipts.put("1", b"1")
+    put = BlobSide.put
+
+    async def lost(self, *arguments):
+        await put(self, *arguments)
+        raise Unreachable("the answer was lost", where="azure")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobSide, "put", lost)
+        with pytest.raises(Unreachable):
+            await receipts.move().copy(quiet)
+    receipts.put("1", b"newer")
+    move = receipts.move()
+    await move.copy(quiet)
+    assert await receipts.on("azure") == {"1": b"newer"}
+    await move.remove()
+    assert await receipts.on("azure") == {}
+
+
+async def test_what_somebody_else_wrote_at_the_target_is_never_overwritten(receipts):
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.copy(quiet)
+    await receipts.put_on_azure("1", b"precious")
+    receipts.put("1", b"changed")
+    notes = []
+    move.sync.note = notes.append
+    for _ in range(2):
+        await move.store("aws").drain(time.monotonic() + 10)
+    move.manifest.pend(["1"])  # as one that was killed before it sent anything
+    await move.store("aws").drain(time.monotonic() + 10)
+    assert await receipts.on("azure") == {"1": b"precious"}
+    assert len(notes) == 1
+    assert "by somebody else" in notes[0]
+    assert wrong(await move.verify(quiet)) == ([], [], ["1"])
 
 
 async def test_an_object_that_is_overwritten_while_it_is_copied_arrives_as_it_is_last(receipts, monkeypatch):

@@ -125,6 +125,7 @@ class BlobSide:
         finally:
             for task in sending:
                 task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
         intend(whole.hexdigest())
         listed = "".join(f"<Latest>{each}</Latest>" for each in ids)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()

@@ -47,8 +47,7 @@ class Events:
         self.url = f"{parts.scheme}://{parts.netloc}/"
         named = re.match(r"sqs\.([a-z0-9-]+)\.amazonaws\.", parts.netloc)
         region = named[1] if named else spec.region
-        keys = lambda: AwsKeys(resolve(spec.access_key), resolve(spec.secret_key), region, "sqs")  # noqa: E731
-        self._asker = Asker(http, self.where, lambda: keys().sign)
+        self._asker = Asker(http, self.where, lambda: _keys(spec, region).sign)
 
     async def receive(self, calls: int, seconds: int = 0) -> list[Message]:
         """From so many requests side by side; the answer waits for the first message, at most `seconds`."""
@@ -87,6 +86,10 @@ class Events:
         body = json.dumps({"QueueUrl": self.queue} | fields).encode()
         answer = await self._asker.ask(Request("POST", self.url, headers=headers, body=body), {200})
         return json.loads(answer.body or b"{}")
+
+
+def _keys(spec: AwsBucket, region: str) -> AwsKeys:
+    return AwsKeys(resolve(spec.access_key), resolve(spec.secret_key), region, "sqs")
 
 
 def keys_of(body: str) -> list[tuple[str, str]] | None:

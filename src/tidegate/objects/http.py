@@ -24,6 +24,7 @@ PAUSES = (0.05, 0.2, 0.8)
 PATIENCE = 15.0
 """Seconds after which nothing is tried again."""
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
+NOT_THERE = {"NoSuchBucket", "ContainerNotFound", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
 BARE = {"Accept-Encoding": "identity"}
 """Bodies pass as they are stored."""
 
@@ -126,7 +127,7 @@ def refused(answer: Answer, where: str) -> TidegateError:
     why = f"the server refused: {answer.status} {code}".rstrip() + (f": {message}" if message else "")
     if "Skewed" in code:
         mend = "set this machine's clock"
-    elif code in {"NoSuchBucket", "ContainerNotFound", "AWS.SimpleQueueService.NonExistentQueue"}:
+    elif code in NOT_THERE:
         mend = "correct its name, or create it"
     elif answer.status in {301, 307, 400} and ("Region" in message or "Redirect" in code):
         mend = "correct the region"
