@@ -149,7 +149,11 @@ class BucketMove:
                 if self.phase == "flow" and self.owner == owner:
                     await self.sync.look([key], owner)
 
-        return await compare(self.sides[owner], self.sides[other(owner)], catch_up, note)
+        self._hurried += 1
+        try:
+            return await compare(self.sides[owner], self.sides[other(owner)], catch_up, note)
+        finally:
+            self._hurried -= 1
 
     async def settle(self, note: Callable[[str], None]) -> VerifyReport:
         """After the switch: what came too late to AWS is added on Azure, where nothing is newer; then compared."""
@@ -166,6 +170,10 @@ class BucketMove:
             if self.phase == "flow" and self.owner == source:
                 self._armed = True
                 await self.sync.sweep(source)
+
+    def stand_easy(self) -> None:
+        """No switch is near: changes are looked for at leisure again."""
+        self._armed = False
 
     async def drain(self, source: Cloud) -> None:
         async with self._my_turn():

@@ -53,7 +53,7 @@ class BucketStore:
         await self.move.flow_from(self.source)
 
     async def close(self) -> None:
-        """Nothing is kept open by this object."""
+        self.move.stand_easy()
 
     async def _within(self, deadline: float, what: str) -> None:
         try:

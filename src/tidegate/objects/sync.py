@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
-from tidegate.errors import Refused, TidegateError, Unreachable
+from tidegate.errors import TidegateError, Unreachable
 from tidegate.objects.difference import OutOfOrder, Pair, join, sorted_listing
 from tidegate.objects.events import PER_ANSWER, Events, Message
 from tidegate.objects.manifest import Manifest, Row
@@ -17,6 +17,8 @@ __all__ = ["Sync"]
 AT_ONCE = 16
 CHUNK = 400
 """Keys between two commits of the manifest: what a killed process does again."""
+TOO_MANY = 20
+"""Objects that one server refuses: then it isn't the objects."""
 RECEIVERS = 4
 EMPTY = 2
 """Answers without a message from a queue that has some: they are hidden."""
@@ -48,7 +50,7 @@ class Sync:
 
         async def one(key: str) -> None:
             async with places:
-                if any(isinstance(error, Unreachable | Refused) for error in errors):
+                if len(errors) > TOO_MANY or any(isinstance(error, Unreachable) for error in errors):
                     return  # the rest would only wait for the same answer
                 try:
                     row = self.manifest.row(key)
@@ -63,7 +65,7 @@ class Sync:
         finally:  # also when cancelled
             self._record(outcomes)
         if errors:
-            raise next((error for error in errors if isinstance(error, Unreachable | Refused)), errors[0])
+            raise next((error for error in errors if isinstance(error, Unreachable)), errors[0])
         return outcomes
 
     def _record(self, outcomes: Iterable[Outcome]) -> None:
