@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tidegate.engine.driver import Driver
 from tidegate.engine.health import Breach, Losses
@@ -127,6 +128,10 @@ class FusedStore(Store):
     """A journal before and after each write of which the process may die."""
 
     world: World
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.db.execute("pragma synchronous=off")  # these crashes take no power away
 
     def append(self, *args, **kwargs) -> Event:
         self.world.tick()

@@ -6,7 +6,8 @@ from typing import cast
 from pydantic import JsonValue
 
 from tidegate.engine.journal import Event, Store
-from tidegate.engine.state import RunState, StepState, fold
+from tidegate.engine.state import STOPS, RunState, StepState, fold
+from tidegate.errors import TidegateError
 from tidegate.runbook.migration import Migration
 
 __all__ = ["POLL", "Driver", "StepContext"]
@@ -16,19 +17,31 @@ POLL = 0.1
 
 
 class Driver:
-    """`state` is the fold of everything in the journal, others' commands included."""
+    """`state` is the fold of everything in the journal, others' commands included.
+
+    An append that failed, whoever made it, is raised at every look from then on: what isn't journalled must not go on.
+    """
 
     def __init__(self, store: Store, run: str, epoch: int) -> None:
         self.store, self.run, self.epoch = store, run, epoch
         self.state = fold(store.events(run))
         self.halting = False
+        self._lost: TidegateError | None = None
 
     def add(self, kind: str, data: JsonValue = None, *, stage: str = "", step: str = "") -> Event:
-        event = self.store.append(self.run, kind, data, stage=stage, step=step, epoch=self.epoch)
+        if self._lost is not None:
+            raise self._lost
+        try:
+            event = self.store.append(self.run, kind, data, stage=stage, step=step, epoch=self.epoch)
+        except TidegateError as error:
+            self._lost = error
+            raise
         self.look()
         return event
 
     def look(self) -> RunState:
+        if self._lost is not None:
+            raise self._lost
         last = self.state.last
         return fold(self.store.events(self.run, after=last.seq if last else 0), self.state)
 
@@ -39,17 +52,18 @@ class Driver:
 
     @property
     def stop_asked(self) -> Event | None:
-        """A command to abort or roll back that has not been answered yet."""
-        return next((c for c in self.unanswered() if c.figure("command") in ("abort", "rollback")), None)
+        """The first command to abort or roll back that has not been answered yet."""
+        return self.asked(*STOPS)
 
     @property
-    def pause_asked(self) -> bool:
-        asked = [c.figure("command") for c in self.unanswered() if c.figure("command") in ("pause", "resume")]
-        return bool(asked) and asked[-1] == "pause"
+    def pause_asked(self) -> Event | None:
+        """The last word about pausing, if that is to pause."""
+        words = [c for c in self.state.unanswered if c.figure("command") in ("pause", "resume")]
+        return words[-1] if words and words[-1].figure("command") == "pause" else None
 
-    def unanswered(self) -> list[Event]:
-        """Commands since the last event with which the engine answered one."""
-        return [command for command in self.state.commands if command.seq > self.state.answered]
+    def asked(self, *commands: str, after: int = 0) -> Event | None:
+        """The first of these that has not been answered yet, and was given after that event."""
+        return next((c for c in self.state.unanswered if c.figure("command") in commands and c.seq > after), None)
 
 
 class StepContext:

@@ -123,9 +123,11 @@ class Store:
     def verify(self, run: str) -> None:
         """Raises TidegateError at the first event that isn't what was written."""
         before = ""
-        rows = self.db.execute(
-            "select run, at, kind, stage, step, data, epoch, digest, seq from event where run = ? order by seq", (run,)
-        )
+        with self._explained():
+            rows = self.db.execute(
+                "select run, at, kind, stage, step, data, epoch, digest, seq from event where run = ? order by seq",
+                (run,),
+            ).fetchall()
         for row in rows:
             before = _digest(before, *row[:7])
             if before != row[7]:
@@ -149,10 +151,11 @@ class Store:
         self.db.execute("begin immediate")
         try:
             yield
+            self.db.execute("commit")
         except BaseException:
-            self.db.execute("rollback")
+            if self.db.in_transaction:  # a full disk has SQLite roll back by itself
+                self.db.execute("rollback")
             raise
-        self.db.execute("commit")
 
     @contextmanager
     def _explained(self) -> Generator[None]:

@@ -1,17 +1,22 @@
 """How one step is read, applied, checked and undone, so that it survives a crash anywhere in between."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import cast
 
 from pydantic import JsonValue
 
 from tidegate.engine.driver import Driver, StepContext
+from tidegate.engine.tasks import explained
 from tidegate.errors import CheckFailed, TidegateError, Unreachable
 from tidegate.runbook.plan import actions_digest
 from tidegate.runbook.step import AnyStep, Facts, Finding
 
 __all__ = ["perform", "revert"]
+
+TOLD_EVERY = 5.0
+"""Seconds: how often the figures of what is inconclusive may change in the journal."""
 
 
 async def perform(driver: Driver, stage: str, step: AnyStep) -> None:
@@ -30,17 +35,18 @@ async def perform(driver: Driver, stage: str, step: AnyStep) -> None:
             in_doubt = True
         findings: Sequence[Finding] = ()
         # Whether an interrupted effect took place, only the outside world knows.
-        done = in_doubt and _passed(findings := await step.check(context, facts))
-        if not done:
+        if in_doubt:
+            findings = await step.check(context, facts)
+        if not in_doubt or not _accepted(findings, context, step):
             driver.add("step-began", stage=stage, step=step.name)
             await step.apply(context, facts)
             findings = await _conclusive(driver, stage, step, context, facts)
     except TidegateError as error:
-        driver.add("step-failed", _failure(str(error), step, error), stage=stage, step=step.name)
+        driver.add("step-failed", _failure(step, error, stopping=context.stopping()), stage=stage, step=step.name)
         raise
     except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        driver.add("step-failed", {"error": why}, stage=stage, step=step.name)
+        why = explained(error)
+        driver.add("step-failed", {"error": why, "exit_code": 1}, stage=stage, step=step.name)
         raise TidegateError(why, where=step.name, mend="this is a defect of tidegate; resume, or roll back") from error
     driver.add("step-done", {"findings": _dump(findings)}, stage=stage, step=step.name)
 
@@ -61,22 +67,24 @@ async def _conclusive(
     driver: Driver, stage: str, step: AnyStep, context: StepContext, facts: Facts
 ) -> Sequence[Finding]:
     """Check until every finding passes, or somebody accepts what can't be measured. Raises CheckFailed."""
+    told, told_at = "", -TOLD_EVERY
     while True:
         findings = await step.check(context, facts)
         failed = [finding for finding in findings if finding.verdict == "fail"]
         if failed:
             driver.add("step-found", {"findings": _dump(findings)}, stage=stage, step=step.name)
             raise CheckFailed("; ".join(f.message for f in failed), where=step.name)
-        if _passed(findings):
+        if _accepted(findings, context, step):
             break
-        open_ones = "; ".join(f.message for f in findings if f.verdict == "inconclusive")
-        if driver.state.waiting is None or driver.state.waiting.reason != open_ones:
+        open_ones = [finding for finding in findings if finding.verdict == "inconclusive"]
+        reason = "; ".join(finding.message for finding in open_ones)
+        if reason != told and time.monotonic() - told_at >= TOLD_EVERY:
+            told, told_at = reason, time.monotonic()
+            by_itself = all(finding.detectable is not None for finding in open_ones)
             driver.add("step-found", {"findings": _dump(findings)}, stage=stage, step=step.name)
-            driver.add("waiting", {"gate": step.name, "reason": open_ones})
+            driver.add("waiting", {"gate": step.name, "reason": reason, "by_itself": by_itself})
         await asyncio.sleep(0.5)
-        if context.approved(step.name):
-            break
-    if driver.state.waiting is not None and driver.state.waiting.gate == step.name:
+    if step.name in driver.state.waits:
         driver.add("passed", {"gate": step.name, "by": context.approved(step.name)})
     return findings
 
@@ -92,14 +100,17 @@ async def revert(driver: Driver, stage: str, step: AnyStep) -> None:
     try:
         await step.undo(context, step.facts_type.model_validate(state.facts))
     except Exception as error:
-        driver.add("step-left", _failure(str(error), step, error), stage=stage, step=step.name)
+        driver.add("step-left", _failure(step, error), stage=stage, step=step.name)
         if isinstance(error, TidegateError):
             raise
-        raise TidegateError(f"{type(error).__name__}: {error}", where=step.name, mend="resume to try again") from error
+        raise TidegateError(explained(error), where=step.name, mend="resume to try again") from error
     driver.add("step-undone", stage=stage, step=step.name)
 
 
-def _passed(findings: Sequence[Finding]) -> bool:
+def _accepted(findings: Sequence[Finding], context: StepContext, step: AnyStep) -> bool:
+    """By the evidence; or by somebody, where there is none. Against the evidence, nobody's word counts."""
+    if context.approved(step.name):
+        return all(finding.verdict != "fail" for finding in findings)
     return all(finding.verdict == "pass" for finding in findings)
 
 
@@ -107,7 +118,10 @@ def _dump(findings: Sequence[Finding]) -> list[JsonValue]:
     return [finding.model_dump(mode="json") for finding in findings]
 
 
-def _failure(why: str, step: AnyStep, error: Exception) -> JsonValue:
-    verdict = "inconclusive" if isinstance(error, Unreachable) else "fail"
+def _failure(step: AnyStep, error: Exception, *, stopping: bool = False) -> JsonValue:
+    """What a server that doesn't answer hides is no evidence; nor is that a step was told to stop."""
+    known = isinstance(error, TidegateError)
+    why, exit_code = (str(error), error.exit_code) if known else (explained(error), TidegateError.exit_code)
+    verdict = "inconclusive" if stopping or isinstance(error, Unreachable) else "fail"
     finding = Finding(check=step.name, verdict=verdict, message=why)
-    return {"error": why, "findings": _dump([finding])}
+    return {"error": why, "exit_code": exit_code, "findings": _dump([finding])}

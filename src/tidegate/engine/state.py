@@ -11,7 +11,13 @@ from tidegate.runbook.plan import Plan
 from tidegate.runbook.runbook import Phase
 from tidegate.runbook.step import Finding
 
-__all__ = ["RunState", "StageState", "StepState", "Waiting", "fold"]
+__all__ = ["FORCED", "STOPS", "RunState", "StageState", "StepState", "Waiting", "fold"]
+
+FORCED = "forced-rollback"
+"""The gate at which a human accepts to lose writes."""
+STOPS = ("abort", "rollback")
+SAMPLES = 60
+"""Figures of the traffic that are kept: a day's watch has a hundred thousand, and the journal has them all."""
 
 StepStatus = Literal["pending", "reading", "running", "done", "failed", "undoing", "undone", "left"]
 StageStatus = Literal["pending", "running", "done", "failed", "undone"]
@@ -33,6 +39,8 @@ class StepState:
     kept: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     findings: list[Finding] = field(default_factory=list[Finding])
     error: str = ""
+    exit_code: int | None = None
+    """Of the error with which it failed, by the tree in tidegate.errors."""
 
     @property
     def touched(self) -> bool:
@@ -56,11 +64,12 @@ class StageState:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The run goes on when somebody approves `gate`."""
+    """The run goes on when somebody approves `gate`; `by_itself`: or as soon as enough has been measured."""
 
     gate: str
     reason: str
     since: float
+    by_itself: bool = False
 
 
 @dataclass(slots=True)
@@ -75,18 +84,34 @@ class RunState:
     reason: str = ""
     """Why it is paused, stopped, rolling back, or has ended as it did."""
     mend: str = ""
-    waiting: Waiting | None = None
+    waits: dict[str, Waiting] = field(default_factory=dict[str, Waiting])
+    """gate: what it waits for there, the newest last. Kept while the run is paused or stopped."""
+    paused: Event | None = None
+    loss: str = ""
+    """What was last to be accepted at the gate of a forced rollback: an approval counts for these words alone."""
     approvals: dict[str, str] = field(default_factory=dict[str, str])
     """gate: who approved it."""
     decision: Event | None = None
     breaches: list[Event] = field(default_factory=list[Event])
     commands: list[Event] = field(default_factory=list[Event])
+    unanswered: list[Event] = field(default_factory=list[Event])
+    """The commands to pause, resume, abort or roll back that the engine has not answered yet."""
     traffic: list[Event] = field(default_factory=list[Event])
+    """The last minute's."""
     faults: list[Event] = field(default_factory=list[Event])
     """What a rehearsal has broken on purpose."""
-    answered: int = 0
-    """The number of the last command that the engine has answered."""
     last: Event | None = None
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """The newest open wait, if the run stands still for it."""
+        return next(reversed(self.waits.values()), None) if self.status == "waiting" else None
+
+    @property
+    def lasting(self) -> StepState | None:
+        """The first step that may have done what nothing takes back: from then on there is no rollback."""
+        steps = [step for stage in self.stages for step in stage.steps if step.touched]
+        return next((s for s in steps if any(a.undo is None for a in self.plan.actions.get(s.name, ()))), None)
 
     def step(self, name: str) -> StepState:
         return next(step for stage in self.stages for step in stage.steps if step.name == name)
@@ -128,56 +153,119 @@ def _apply(state: RunState, event: Event) -> None:
         step = state.find(event.stage, event.step)
         if step is not None:
             _apply_to_step(step, event)
-        return
-    if event.stage:
-        stage = next(each for each in state.stages if each.name == event.stage)
-        if event.kind == "stage-began":
-            stage.status, stage.began = "running", stage.began or event.at
-        elif event.kind == "stage-done":
+        if event.kind == "step-began":  # what was accepted before is done anew
+            state.approvals.pop(event.step, None)
+        if event.kind in ("step-began", "step-done", "step-failed") and state.waits.pop(event.step, None):
+            state.status = _going(state)
+    elif event.stage:
+        _apply_to_stage(next(each for each in state.stages if each.name == event.stage), event)
+    else:
+        _apply_to_run(state, event)
+
+
+def _apply_to_stage(stage: StageState, event: Event) -> None:
+    match event.kind:
+        case "stage-began":
+            stage.status, stage.began, stage.ended = "running", stage.began or event.at, None
+        case "stage-done":
             stage.status, stage.ended = "done", event.at
-        elif event.kind == "stage-failed":
-            stage.status = "failed"
-        elif event.kind == "stage-undone":
-            stage.status = "undone"
-        return
-    _apply_to_run(state, event)
+        case "stage-failed":
+            stage.status, stage.ended = "failed", event.at
+        case "stage-undone":
+            stage.status, stage.ended = "undone", stage.ended or event.at
+        case _:
+            pass
 
 
 def _apply_to_run(state: RunState, event: Event) -> None:
     reason = str(event.figure("reason") or "")
-    state.answered = max(state.answered, cast("int", event.figure("answers") or 0))
+    _answer(state, event)
     match event.kind:
         case "begun":
-            state.status, state.reason, state.mend = "rolling back" if state.decision else "running", "", ""
-            state.waiting = None
+            state.reason = str(state.decision.figure("reason") or "") if state.decision else ""
+            state.mend, state.paused = "", None
+            state.waits.clear()
         case "waiting":
-            state.status = "waiting"
-            state.waiting = Waiting(str(event.figure("gate")), reason, event.at)
+            _wait(state, event, reason)
         case "passed":
-            state.status, state.waiting = "running", None
+            state.waits.pop(str(event.figure("gate")), None)
         case "paused":
-            state.status, state.reason = "paused", reason
+            state.reason, state.paused = reason, event
         case "continued":
-            state.status, state.reason = "running", ""
+            state.reason, state.paused = "", None
+            state.waits.clear()
+        case "refused":
+            if event.figure("command") == "rollback":
+                state.waits.pop(FORCED, None)
         case "decided":
-            state.status, state.reason, state.decision, state.waiting = "rolling back", reason, event, None
+            state.reason, state.decision, state.paused = reason, event, None
+            state.waits.clear()
+            for stage in state.stages:
+                stage.ended = stage.ended or (event.at if stage.status == "running" else None)
         case "stopped":
             state.status, state.reason, state.mend = "stopped", reason, str(event.figure("mend") or "")
+            return
         case "finished":
             state.status = cast("RunStatus", event.figure("outcome"))
-            state.reason, state.ended, state.waiting = reason, event.at, None
+            state.reason, state.ended = reason, event.at
+            state.waits.clear()
+            return
+        case _:
+            _keep(state, event)
+            return
+    state.status = _going(state)
+
+
+def _going(state: RunState) -> RunStatus:
+    """How a run stands that has neither stopped nor ended."""
+    if FORCED in state.waits:
+        return "waiting"
+    if state.paused is not None:
+        return "paused"
+    if state.waits:
+        return "waiting"
+    return "rolling back" if state.decision else "running"
+
+
+def _wait(state: RunState, event: Event, reason: str) -> None:
+    gate = str(event.figure("gate"))
+    if gate == FORCED and reason != state.loss:
+        state.loss = reason
+        state.approvals.pop(FORCED, None)
+    before = state.waits.get(gate)
+    by_itself = event.figure("by_itself") is True
+    state.waits[gate] = Waiting(gate, reason, before.since if before else event.at, by_itself)
+
+
+def _keep(state: RunState, event: Event) -> None:
+    match event.kind:
         case "breach":
             state.breaches.append(event)
         case "traffic":
             state.traffic.append(event)
+            del state.traffic[:-SAMPLES]
         case "fault":
             state.faults.append(event)
         case "command":
             state.commands.append(event)
             if event.figure("command") == "approve":
                 state.approvals[str(event.figure("gate"))] = str(event.figure("by"))
+            else:
+                state.unanswered.append(event)
         case _:
             pass
+
+
+def _answer(state: RunState, event: Event) -> None:
+    """Close the command that this event answers; and with it what was said of pausing before it."""
+    number = event.figure("answers")
+    if isinstance(number, int):
+        state.unanswered = [
+            command
+            for command in state.unanswered
+            if command.seq > number
+            or (command.seq < number and (command.figure("command") in STOPS or event.kind == "refused"))
+        ]
 
 
 def _apply_to_step(step: StepState, event: Event) -> None:
@@ -188,6 +276,7 @@ def _apply_to_step(step: StepState, event: Event) -> None:
             step.facts = event.data
         case "step-began":
             step.status, step.began, step.error = "running", step.began or event.at, ""
+            step.exit_code = None
         case "step-note":
             step.note = str(event.figure("text"))
             step.figures |= cast("dict[str, JsonValue]", event.figure("figures") or {})
@@ -199,11 +288,13 @@ def _apply_to_step(step: StepState, event: Event) -> None:
             if event.kind != "step-found":
                 step.status, step.ended = "done" if event.kind == "step-done" else "failed", event.at
                 step.error = str(event.figure("error") or "")
+                step.exit_code = cast("int | None", event.figure("exit_code"))
         case "step-undoing":
             step.status = "undoing"
         case "step-undone":
             step.status = "undone"
         case "step-left":
             step.status, step.error = "left", str(event.figure("error") or "")
+            step.exit_code = cast("int | None", event.figure("exit_code"))
         case _:
             pass
