@@ -1,6 +1,6 @@
 """The load generator: users who browse, order, and read back their own orders and receipts, at a steady rate.
 
-    python -m tidegate.lab.load --edge URL --ledger FILE --rate REQUESTS_PER_SECOND
+    python -m tidegate.lab.load --edge URL --ledger FILE --rate REQUESTS_PER_SECOND --users COUNT
 
 Requests are sent when they are due, whether or not earlier ones were answered. Every answer goes to the ledger
 (see ledger.py), outside of every component that is under test. SIGTERM: what is in flight is waited for, then
@@ -28,7 +28,6 @@ from tidegate.lab.shop.seed import COUNTRIES, PRODUCTS
 
 __all__ = ["Load", "main"]
 
-USERS = 1_500
 BETA_EVERY = 16
 """One user in so many is of the type `beta`."""
 PATIENCE = 30.0
@@ -58,10 +57,10 @@ class WrongAnswer(Exception):
 
 
 class Load:
-    def __init__(self, edge: str, ledger: Path, rate: int) -> None:
+    def __init__(self, edge: str, ledger: Path, rate: int, users: int) -> None:
         self.edge, self.rate = edge, rate
         self.ledger = ledger.open("a", buffering=1)  # a line is whole as soon as it is written
-        self.users = [User(number) for number in range(1, USERS + 1)]
+        self.users = [User(number) for number in range(1, users + 1)]
         self.buyers: list[User] = []
         self.chance = random.Random(7)
         self.ended = asyncio.Event()
@@ -165,8 +164,8 @@ class Load:
         self.ledger.write(json.dumps({"event": event, "at": round(time.time(), 6), **fields}) + "\n")
 
 
-async def run(edge: str, ledger: Path, rate: int) -> None:
-    load = Load(edge, ledger, rate)
+async def run(edge: str, ledger: Path, rate: int, users: int) -> None:
+    load = Load(edge, ledger, rate, users)
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, load.ended.set)
     await load.run()
@@ -174,10 +173,10 @@ async def run(edge: str, ledger: Path, rate: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="load", description="Users of the sample workload.")
-    for name in ("--edge", "--ledger", "--rate"):
+    for name in ("--edge", "--ledger", "--rate", "--users"):
         parser.add_argument(name, required=True)
     given = parser.parse_args()
-    uvloop.run(run(given.edge, Path(given.ledger), int(given.rate)))
+    uvloop.run(run(given.edge, Path(given.ledger), int(given.rate), int(given.users)))
 
 
 if __name__ == "__main__":

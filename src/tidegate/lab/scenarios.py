@@ -18,14 +18,15 @@ LOOK = 0.1
 KEEP_ALIVE = 60.0
 """Seconds between calls to a lab that would end if nobody wanted it."""
 OPERATOR = "the rehearsal"
+EARLY = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`verb` of the lab's supervisor, `after` seconds into `stage`."""
+    """`verb` of the lab's supervisor, when `stage` has gone on for `part` of a bake."""
 
     stage: str
-    after: float
+    part: float
     verb: str
     arguments: dict[str, Any]
     text: str
@@ -45,7 +46,7 @@ class Scenario:
 
 def _failing(stage: str) -> Fault:
     text = "Azure's copy of the service fails 20 % of its requests"
-    return Fault(stage, 1.5, "fault", {"cloud": "azure", "errors": 0.2}, text)
+    return Fault(stage, EARLY, "fault", {"cloud": "azure", "errors": 0.2}, text)
 
 
 SCENARIOS = {
@@ -63,7 +64,7 @@ SCENARIOS = {
             "target-lost-after-switch",
             "Azure's database dies for good once it owns the writes",
             "rolled-back",
-            fault=Fault("shift 100%", 1.5, "destroy", {"server": "postgres-azure"}, "Azure's database is destroyed"),
+            fault=Fault("shift 100%", EARLY, "destroy", {"server": "postgres-azure"}, "Azure's database is destroyed"),
             forced=True,
         ),
     )
@@ -110,7 +111,8 @@ async def _fate(there: _Play) -> None:
     if fault is None or there.state.faults:
         return
     stage = next(stage for stage in there.state.stages if stage.name == fault.stage)
-    if stage.status == "running" and stage.began is not None and time.time() - stage.began >= fault.after:
+    after = fault.part * there.state.plan.migration.objectives.bake
+    if stage.began is not None and time.time() - stage.began >= after:
         await asyncio.to_thread(there.lab.call, fault.verb, **fault.arguments)
         there.store.append(there.run, "fault", {"text": fault.text})
 

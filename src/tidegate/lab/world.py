@@ -26,6 +26,7 @@ from tidegate.lab.servers.moto import Moto
 from tidegate.lab.servers.postgres import Postgres
 from tidegate.lab.servers.process import Process, free_port, listens
 from tidegate.lab.servers.wan import Wan
+from tidegate.lab.shop.seed import customers
 from tidegate.runbook.migration import Cloud, Migration
 
 __all__ = ["Program", "Server", "World"]
@@ -34,6 +35,7 @@ ACKNOWLEDGED_WITHIN = 30
 SEEDED_WITHIN = 600
 LOAD_ENDS_WITHIN = 60
 SEED = "tidegate.lab.shop.seed"
+USERS = 1_500
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -141,7 +143,11 @@ class World:
         """Raises TidegateError if it runs, or ran: a ledger is about one run."""
         if "load" in self.servers:
             raise TidegateError("the load was started before", where="load", mend="start another lab")
-        arguments = ["--edge", f"http://{book.edge}", "--ledger", book.ledger, "--rate", str(self.options.rate)]
+        users = min(USERS, customers(self.options.rows))
+        arguments = [
+            *("--edge", f"http://{book.edge}", "--ledger", book.ledger),
+            *("--rate", str(self.options.rate), "--users", str(users)),
+        ]
         await self._add("load", lambda: Program("load", self.folder / "load.log", "tidegate.lab.load", *arguments))
 
     async def stop_load(self) -> None:

@@ -20,7 +20,7 @@ from obstore.store import S3Store
 from tidegate.lab.shop.receipt import receipt, receipt_key
 from tidegate.secret import resolve
 
-__all__ = ["main"]
+__all__ = ["customers", "main"]
 
 COUNTRIES = ("SE", "DE", "US", "FR", "JP", "BR", "IN", "GB", "ES", "PL", "NL", "CA")
 PRODUCTS = 500
@@ -42,6 +42,11 @@ create trigger order_total after insert on shop.order_lines for each row execute
 alter schema shop owner to shop_owner;
 analyze;
 """
+
+
+def customers(rows: int) -> int:
+    """How many of so many rows are customers, numbered from 1."""
+    return max(1, int(rows * SHARES["customers"]))
 
 
 async def seed(arguments: argparse.Namespace) -> None:
