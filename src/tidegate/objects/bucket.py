@@ -141,8 +141,11 @@ class BucketMove:
         return self.sync.waiting + len(self.manifest.pending)
 
     async def verify(self, note: Callable[[str], None]) -> VerifyReport:
-        """Both sides compared, in the direction in which changes flow."""
+        """Both sides compared, in the direction in which changes flow; what is behind is brought over first."""
         owner = self.owner
+        async with self._my_turn(note):
+            if self.phase == "flow":
+                await self.sync.sweep(owner)
 
         async def catch_up(key: str) -> None:
             async with self._my_turn():
