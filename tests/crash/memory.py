@@ -1,15 +1,17 @@
 """Steps whose whole world is a dictionary, and a fuse that ends the process's life at any effect."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from tidegate.engine.driver import Driver
 from tidegate.engine.health import Breach, Losses
 from tidegate.engine.journal import Event, Store
 from tidegate.errors import CheckFailed, TidegateError, Unreachable
 from tidegate.runbook.runbook import Stage, StepSpec
-from tidegate.runbook.step import Action, AnyStep, Context, Facts, Finding, Step
+from tidegate.runbook.step import Action, AnyStep, Context, Facts, Finding, Interruptible, Step
 
 
 class Crash(BaseException):
@@ -27,8 +29,18 @@ class World:
     down: str = ""
     primary: str = "aws"
     traffic: str = "aws"
+    haste: bool = False
+    """What is slow may end."""
+    seen: int = 0
+    """What has been measured; 1000 are enough."""
+    script: dict[int, Callable[[], object]] = field(default_factory=dict)
+    """What somebody does, at the ticks of this number."""
+    ticks: int = 0
 
     def tick(self) -> None:
+        self.ticks += 1
+        if (deed := self.script.pop(self.ticks, None)) is not None:
+            deed()
         self.fuse -= 1
         if self.fuse <= 0:  # a dead process stays dead
             raise Crash
@@ -117,7 +129,94 @@ class Traffic(Put):
         self.world().tick()
 
 
-KINDS = {"put": Put, "turn": Turn, "traffic": Traffic}
+class Ask(Put):
+    """Only a person can tell."""
+
+    interruptible: ClassVar[Interruptible] = "always"
+
+    async def check(self, context: Context, facts: Before) -> Sequence[Finding]:
+        by = context.approved(self.name)
+        message = f"confirmed by {by}" if by else f"{self.name} is to be confirmed"
+        return [Finding(check=self.name, verdict="pass" if by else "inconclusive", message=message)]
+
+
+class Measure(Put):
+    """Needs traffic, of which the world shows more at every look."""
+
+    interruptible: ClassVar[Interruptible] = "always"
+
+    async def check(self, context: Context, facts: Before) -> Sequence[Finding]:
+        self.world().seen += 1
+        seen = self.world().seen
+        verdict = "pass" if seen >= 1000 else "inconclusive"
+        return [Finding(check=self.name, verdict=verdict, message=f"{seen} seen", observed=seen, detectable=1 / seen)]
+
+
+class Doubt(Put):
+    """Can't be told by itself whether it is there; a pause would let it come to its end."""
+
+    async def check(self, context: Context, facts: Before) -> Sequence[Finding]:
+        return [Finding(check=self.name, verdict="inconclusive", message="nobody knows")]
+
+
+class Slow(Put):
+    async def apply(self, context: Context, facts: Before) -> None:
+        context.note("at work")
+        while not self.world().haste:
+            await asyncio.sleep(0.01)
+        await super().apply(context, facts)
+
+
+class Steady(Put):
+    """Never broken off: as the switch, it looks itself whether it is to stop."""
+
+    interruptible: ClassVar[Interruptible] = "never"
+
+    async def apply(self, context: Context, facts: Before) -> None:
+        context.note("at work")
+        while not self.world().haste:
+            if context.stopping():
+                await asyncio.sleep(0.3)
+                self.world().history.append("safe")
+                raise CheckFailed("told to stop", where=self.name)
+            await asyncio.sleep(0.01)
+        await super().apply(context, facts)
+
+
+class SlowBack(Put):
+    async def undo(self, context: Context, facts: Before) -> None:
+        while not self.world().haste:
+            await asyncio.sleep(0.01)
+        await super().undo(context, facts)
+
+
+class SteadyBack(SlowBack):
+    interruptible: ClassVar[Interruptible] = "never"
+
+
+class Far(Put):
+    """What it left can't be reached any more: only a forced rollback does without."""
+
+    async def undo(self, context: Context, facts: Before) -> None:
+        if not context.forced:
+            raise Unreachable("nobody answers", where=self.name)
+        await super().undo(context, facts)
+
+
+class Lasting(Put):
+    """Nothing takes it back."""
+
+    def plan(self, facts: Before) -> Sequence[Action]:
+        return [Action(verb="delete", target=self.name, detail="for good")]
+
+    async def undo(self, context: Context, facts: Before) -> None:
+        raise TidegateError("past the point of no return", where=self.name)
+
+
+KINDS = {
+    "put": Put, "turn": Turn, "traffic": Traffic, "ask": Ask, "measure": Measure, "doubt": Doubt, "slow": Slow,
+    "steady": Steady, "slow-back": SlowBack, "steady-back": SteadyBack, "far": Far, "lasting": Lasting,
+}  # fmt: skip
 
 
 def maker(world: World) -> Callable[[StepSpec], AnyStep]:
@@ -147,8 +246,6 @@ class Sound:
         self.harm_in, self.lost = harm_in, losses
 
     async def breach(self, stage: Stage, note: Callable[[str], None]) -> Breach:
-        import asyncio
-
         if stage.name == self.harm_in:
             return Breach("roll back", "azure fails")
         await asyncio.Event().wait()

@@ -64,7 +64,9 @@ class Obedience:
 
     async def approved(self, stage: Stage) -> bool:
         """Wait until a human has approved the stage, where it asks for that. False if the run goes back instead."""
-        while stage.approval is not None and not self.state.approvals.get(stage.name):
+        if stage.approval is None:
+            return True
+        while not self.state.approvals.get(stage.name):
             if stage.name not in self.state.waits:
                 self.driver.add("waiting", {"gate": stage.name, "reason": stage.approval})
             await self._stand()

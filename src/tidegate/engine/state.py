@@ -158,7 +158,12 @@ def _apply(state: RunState, event: Event) -> None:
         if event.kind in ("step-began", "step-done", "step-failed") and state.waits.pop(event.step, None):
             state.status = _going(state)
     elif event.stage:
-        _apply_to_stage(next(each for each in state.stages if each.name == event.stage), event)
+        stage = next(each for each in state.stages if each.name == event.stage)
+        _apply_to_stage(stage, event)
+        if event.kind == "stage-began":  # what was broken off waits no more
+            for step in stage.steps:
+                state.waits.pop(step.name, None)
+            state.status = _going(state)
     else:
         _apply_to_run(state, event)
 
