@@ -18,10 +18,10 @@ from tidegate.objects.signing import Request
 __all__ = ["Answer", "Asker", "Http", "refused"]
 
 CONNECTIONS = 48
-TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=3, sock_read=10)
+TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=10, sock_read=30)
 PAUSES = (0.05, 0.2, 0.8)
 """Seconds between the tries."""
-PATIENCE = 15.0
+PATIENCE = 45.0
 """Seconds after which nothing is tried again."""
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 NOT_THERE = {"NoSuchBucket", "ContainerNotFound", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}

@@ -14,7 +14,7 @@ from tidegate.runbook.migration import Cloud, other
 
 __all__ = ["Sync"]
 
-AT_ONCE = 16
+AT_ONCE = 8
 CHUNK = 400
 """Keys between two commits of the manifest: what a killed process does again."""
 TOO_MANY = 20
