@@ -13,6 +13,9 @@ from tidegate.errors import CheckFailed, TidegateError, Unreachable
 from tidegate.runbook.runbook import Stage, StepSpec
 from tidegate.runbook.step import Action, AnyStep, Context, Facts, Finding, Interruptible, Step
 
+QUICK = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""A folder in memory: thousands of small journals are written here."""
+
 
 class Crash(BaseException):
     """kill -9: nothing of the process's own code runs after it."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from crash.memory import Before, Crash, FusedStore, Sound, World, maker
+from crash.memory import QUICK, Before, Crash, FusedStore, Sound, World, maker
 from tidegate.engine.health import Losses
 from tidegate.engine.journal import Store
 from tidegate.engine.lease import lease
@@ -23,8 +23,6 @@ from tidegate.runbook.plan import Plan, make_plan
 from tidegate.runbook.runbook import Runbook, Stage, StepSpec
 from tidegate.runbook.step import Action
 
-QUICK = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""A folder in memory: thousands of small journals are written here."""
 BEFORE = {"there from the start"}
 
 

@@ -61,7 +61,10 @@ def _given(what):
 
 @dataclass
 class Running:
+    """`store` is the one who looks's; `driving` the process's own."""
+
     store: Store
+    driving: Store
     run: str
     task: asyncio.Task[RunState]
 
@@ -109,7 +112,7 @@ async def driven(
     surroundings = Surroundings(maker(world), make_health, lambda _: [each() for each in companions])
     task = asyncio.create_task(drive(stores[0], run, surroundings, wait=wait))
     try:
-        yield Running(stores[1], run, task)
+        yield Running(stores[1], stores[0], run, task)
     finally:
         world.haste = True
         task.cancel()

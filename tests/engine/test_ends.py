@@ -84,11 +84,38 @@ def fill(store: Store, run: str) -> None:
         store.append(run, "noted")
 
 
+async def test_what_a_guard_raises_when_its_stage_is_over_is_nothing(tmp_path):
+    class Rude(Health):
+        async def breach(self, stage, note):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                raise ValueError("odd")
+
+    async with driven(tmp_path, plan_of(stage("shift", "put half", guarded=True)), World(), health=Rude()) as running:
+        assert (await running.ended()).status == "migrated"
+
+
+async def test_what_a_step_raises_when_it_is_broken_off_is_no_failed_check(tmp_path, monkeypatch):
+    async def apply(self, context, facts):
+        context.note("at work")
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise CheckFailed("odd") from None
+
+    monkeypatch.setattr("crash.memory.Ask.apply", apply)
+    async with driven(tmp_path, plan_of(stage("shift", "ask half", on_failure="roll back")), World()) as running:
+        await running.until(lambda state: state.step("half").note == "at work")
+        running.tell("pause")
+        await running.until(lambda state: state.status == "paused", 1)
+
+
 async def test_a_full_disk_ends_the_process_and_the_run_can_be_resumed(tmp_path):
     world, plan = World(), plan_of(stage("shift", "slow rows", "steady objects", on_failure="roll back"))
     async with driven(tmp_path, plan, world) as running:
         await running.until(lambda state: state.step("objects").note == "at work")
-        driving = running.task.get_coro().cr_frame.f_locals["store"]
+        driving = running.driving
         [pages] = driving.db.execute("pragma page_count").fetchone()
         driving.db.execute(f"pragma max_page_count={pages}")
         with pytest.raises(TidegateError, match="disk is full"):

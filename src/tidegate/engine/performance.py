@@ -123,5 +123,6 @@ def _failure(step: AnyStep, error: Exception, *, stopping: bool = False) -> Json
     known = isinstance(error, TidegateError)
     why, exit_code = (str(error), error.exit_code) if known else (explained(error), TidegateError.exit_code)
     verdict = "inconclusive" if stopping or isinstance(error, Unreachable) else "fail"
+    exit_code = TidegateError.exit_code if stopping else exit_code
     finding = Finding(check=step.name, verdict=verdict, message=why)
     return {"error": why, "exit_code": exit_code, "findings": _dump([finding])}

@@ -1,6 +1,7 @@
 """Steps at work: one stage's side by side under its guard, or a single one of the way back."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -45,7 +46,7 @@ class Work:
     @property
     def whole(self) -> bool:
         """Every step has come to its own good end."""
-        return self.failure is None and all(task.done() and not task.cancelled() for task in self._steps)
+        return all(task.done() and not task.cancelled() and task.exception() is None for task in self._steps)
 
     @property
     def _pending(self) -> set[asyncio.Task[None]]:
@@ -79,9 +80,11 @@ class Work:
             self.breach = self._guard.result()
         for task, step in self._steps.items():
             if self.failure is None and task.done():
+                broken_off = task in self._cut  # what that makes it raise is no failure of its own
                 if not task.cancelled():
-                    self.failure = task.exception()
-                elif task not in self._cut:
+                    error = task.exception()
+                    self.failure = None if broken_off and isinstance(error, Exception) else error
+                elif not broken_off:
                     why = "it was cancelled, and not by the engine"
                     self.failure = TidegateError(why, where=step.name, mend="this is a defect of tidegate; go on with")
 
@@ -106,7 +109,7 @@ class Work:
 
     def _cancel(self, task: asyncio.Task[None]) -> None:
         """Once: its cleaning up must not be cancelled too."""
-        if time.monotonic() - self._cut.get(task, 0.0) > INSIST:
+        if time.monotonic() - self._cut.get(task, -math.inf) > INSIST:
             self._cut[task] = time.monotonic()
             task.cancel()
 
@@ -132,8 +135,11 @@ class Work:
 
 async def _judged(guard: Coroutine[object, object, Breach]) -> Breach:
     """A guard that has ended by an error sees nothing any more: the run must not go on without it."""
+    this = asyncio.current_task()
     try:
         return await guard
-    except Exception as error:  # noqa: BLE001 - whatever it is, nobody watches any more
+    except Exception as error:
+        if this is not None and this.cancelling():  # its stage is over
+            raise asyncio.CancelledError from error
         why = str(error) if isinstance(error, TidegateError) else explained(error)
         return Breach("pause", f"health is not judged any more: {why}")
