@@ -160,7 +160,7 @@ def approve_all(folder: Path, state: RunState) -> None:
         tell(folder, {"command": "approve", "gate": gate})
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     fuses=st.lists(st.integers(1, 120), max_size=3),
     words=st.dictionaries(st.integers(3, 160), st.sampled_from(COMMANDS), max_size=5),
