@@ -84,7 +84,7 @@ def test_data_goes_to_stdout_and_progress_to_stderr(cli, in_memory, plan_file):
     done = cli("run", plan_file(), "--no-wait", "--json")
     document = json.loads(done.stdout)
     assert (document["status"], document["exit_code"]) == ("waiting", 5)
-    assert document["waiting"] == [{"gate": "finish", "reason": "the mirror ends"}]
+    assert document["waiting"] == [{"gate": "finish", "reason": "the mirror ends", "by_itself": False}]
     assert [stage["status"] for stage in document["stages"]] == ["done", "done", "pending"]
     assert "copy begins" in done.stderr
     assert "objects: objects is there" in done.stderr

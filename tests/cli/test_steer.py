@@ -141,7 +141,7 @@ def test_past_the_point_of_no_return_there_is_no_rollback(cli, folder):
     store.close()
     done = cli("rollback")
     assert done.exit_code == 2
-    assert "finish has begun: this run is past its point of no return" in done.stderr
+    assert "finished has begun: this run is past its point of no return" in done.stderr
 
 
 def test_a_command_as_data(cli, folder):

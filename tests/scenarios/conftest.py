@@ -46,11 +46,14 @@ def rehearse(tmp_path) -> Callable[..., Rehearsed]:
             *(sys.executable, "-m", "tidegate", "--store", str(store), "rehearse", "--plain"),
             *("--scenario", scenario, "--json", str(figures), *SMALL, *options),
         ]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=LONGEST, check=False, cwd=tmp_path)
-        assert figures.exists(), f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return Rehearsed(
-            done.returncode, json.loads(figures.read_text()), done.stdout, done.stderr, Store(store.resolve())
-        )
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        try:
+            shown, progress = process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # it ends its lab
+            shown, progress = process.communicate(timeout=60)
+        assert figures.exists(), f"exit code {process.returncode}\n{shown}\n{progress}"
+        return Rehearsed(process.returncode, json.loads(figures.read_text()), shown, progress, Store(store.resolve()))
 
     return run
 

@@ -78,6 +78,8 @@ class Board:
 
     def _head(self, width: int) -> Text:
         word, style = STATUS[self.state.status]
+        if self.state.status == "waiting" and all(waiting.by_itself for waiting in self.state.waits.values()):
+            word, style = "gathers evidence", "bold cyan"
         elapsed = duration((self.state.ended or self.now) - self.state.began)
         plan = self.state.plan.migration
         left = Text.assemble((f" {self.watch.run}", "bold"), (f"  {plan.environment}, {plan.strategy}", "dim"))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tidegate.cli.watching import Watch
 from tidegate.cli.wording import typed
-from tidegate.engine.run import FORCED
+from tidegate.engine.state import FORCED, Waiting
 
 __all__ = ["Guidance", "guidance"]
 
@@ -25,19 +25,19 @@ def guidance(watch: Watch, *, driven: bool) -> list[Guidance]:
     back = (typed(folder, "rollback", run), "goes back")
     match state.status:
         case "waiting":
-            several = len(watch.gates) > 1
+            several = len(state.waits) > 1
             needs = [
                 Guidance(
-                    "waits",
-                    f"{gate}: {reason}",
+                    "evidence" if waiting.by_itself else "waits",
+                    f"{gate}: {waiting.reason}",
                     (
                         (
                             typed(folder, "approve", run, *(["--gate", gate] if several else [])),
-                            "accepts the loss" if gate == FORCED else "approves",
+                            _meaning(gate, waiting),
                         ),
                     ),
                 )
-                for gate, reason in watch.gates.items()
+                for gate, waiting in state.waits.items()
             ]
         case "paused":
             force = (typed(folder, "rollback", run, "--force"), "goes back without Azure, once it is approved")
@@ -49,3 +49,9 @@ def guidance(watch: Watch, *, driven: bool) -> list[Guidance]:
     if not driven and state.ended is None:
         needs.append(Guidance("not driven", "no process drives this run now", (resume,)))
     return needs
+
+
+def _meaning(gate: str, waiting: Waiting) -> str:
+    if gate == FORCED:
+        return "accepts the loss"
+    return "goes on without more evidence" if waiting.by_itself else "approves"

@@ -70,6 +70,18 @@ def _command(event: Event, state: RunState) -> str:
     return f"{event.figure('by')}: {event.figure('command')}{gate}{force}"
 
 
+def _waiting(event: Event, state: RunState) -> str:
+    del state
+    what = "gathers evidence for" if event.figure("by_itself") else "waits for approval of"
+    return f"{what} {event.figure('gate')}: {event.figure('reason')}"
+
+
+def _passed(event: Event, state: RunState) -> str:
+    del state
+    by = event.figure("by")
+    return f"{event.figure('gate')} is approved by {by}" if by else f"{event.figure('gate')}: the evidence suffices"
+
+
 def _of_run(text: str) -> Callable[[Event, RunState], str]:
     return lambda event, _: text.format(
         **{key: event.figure(key) for key in ("gate", "reason", "by", "outcome", "mend", "error", "pid")},
@@ -89,8 +101,8 @@ SAYINGS: dict[str, Callable[[Event, RunState], str | None]] = {
     "step-failed": _of_run("{step} failed: {error}"),
     "step-undoing": _of_run("{step}: undoing"),
     "step-left": _of_run("{step} could not be undone: {error}"),
-    "waiting": _of_run("waits for approval of {gate}: {reason}"),
-    "passed": _of_run("{gate} is approved by {by}"),
+    "waiting": _waiting,
+    "passed": _passed,
     "paused": _of_run("paused: {reason}"),
     "continued": _of_run("goes on"),
     "breach": _of_run("harm: {reason}"),

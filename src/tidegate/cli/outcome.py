@@ -9,7 +9,6 @@ from tidegate.cli.watching import Watch
 from tidegate.cli.wording import duration, typed
 from tidegate.engine.state import RunState, StageState, StepState
 from tidegate.errors import (
-    CheckFailed,
     RollbackIncomplete,
     RolledBack,
     TidegateError,
@@ -31,15 +30,15 @@ def exit_code(state: RunState) -> int:
         case "incomplete":
             return RollbackIncomplete.exit_code
         case _:
-            if state.decision is not None:
-                return RollbackIncomplete.exit_code
-            return CheckFailed.exit_code if _check_failed(state) else TidegateError.exit_code
+            return RollbackIncomplete.exit_code if state.decision is not None else _failure(state)
 
 
-def _check_failed(state: RunState) -> bool:
-    """A server that doesn't answer leaves an inconclusive finding: no check has failed by that."""
+def _failure(state: RunState) -> int:
+    """Of the step that failed first; the others may only have been told to stop."""
     steps = state.current.steps if state.current else []
-    return any(step.status == "failed" and any(f.verdict == "fail" for f in step.findings) for step in steps)
+    failed = [step for step in steps if step.status == "failed" and step.exit_code is not None]
+    first = min(failed, key=lambda step: step.ended or 0, default=None)
+    return (first.exit_code if first else None) or TidegateError.exit_code
 
 
 def summary(watch: Watch) -> str:
@@ -77,7 +76,10 @@ def document(watch: Watch, driver: int | None) -> dict[str, JsonValue]:
         "driver": driver,
         "began": state.began,
         "ended": state.ended,
-        "waiting": [{"gate": gate, "reason": reason} for gate, reason in watch.gates.items()],
+        "waiting": [
+            {"gate": gate, "reason": waiting.reason, "by_itself": waiting.by_itself}
+            for gate, waiting in state.waits.items()
+        ],
         "approvals": state.approvals,
         "decision": state.decision.data if state.decision else None,
         "breaches": [breach.data for breach in state.breaches],

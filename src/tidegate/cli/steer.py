@@ -47,20 +47,24 @@ NOUNS = {"approve": "approval", "pause": "a pause", "resume": "going on", "abort
 def approve(folder: Path, run: str | None, *, gate: str | None, by: str, as_json: bool) -> None:
     """Approve what a run waits for. Nothing is approved in advance."""
     watch = _unfinished(folder, run)
-    if not watch.gates:
+    if not watch.state.waits:
         raise UsageError(
             "this run waits for no approval",
             where=watch.run,
             mend=f"it is {watch.state.status}: see `{typed(watch.store.folder, 'status', watch.run)}`",
         )
-    if gate is None and len(watch.gates) > 1:
+    if gate is None and len(watch.state.waits) > 1:
         raise UsageError(
-            "this run waits for several approvals", where=watch.run, mend=f"name one: --gate {'|'.join(watch.gates)}"
+            "this run waits for several approvals",
+            where=watch.run,
+            mend=f"name one: --gate {'|'.join(watch.state.waits)}",
         )
-    chosen = gate or next(iter(watch.gates))
-    if chosen not in watch.gates:
+    chosen = gate or next(iter(watch.state.waits))
+    if chosen not in watch.state.waits:
         raise UsageError(
-            f"this run doesn't wait for {chosen!r}", where=watch.run, mend=f"it waits for: {', '.join(watch.gates)}"
+            f"this run doesn't wait for {chosen!r}",
+            where=watch.run,
+            mend=f"it waits for: {', '.join(watch.state.waits)}",
         )
     ask(watch.store, watch.run, {"command": "approve", "gate": chosen, "by": by}, as_json=as_json)
 
@@ -75,6 +79,12 @@ def pause(folder: Path, run: str | None, *, by: str, as_json: bool) -> None:
     watch = _driven(folder, run)
     if watch.state.status == "paused":
         raise UsageError("this run is paused already", where=watch.run, mend="`tidegate resume` goes on")
+    if watch.state.decision is not None:
+        raise UsageError(
+            "a rollback can't be paused",
+            where=watch.run,
+            mend="`tidegate abort` stops it after the step that it undoes",
+        )
     ask(watch.store, watch.run, {"command": "pause", "by": by}, as_json=as_json)
 
 
@@ -101,26 +111,16 @@ def rollback(folder: Path, run: str | None, *, force: bool, by: str, as_json: bo
     With --force the run first names the writes at risk, and waits for their approval.
     """
     watch = _unfinished(folder, run)
-    if watch.state.decision is not None:
+    decision = watch.state.decision
+    if decision is not None and (not force or decision.figure("forced") is True):
         raise UsageError("this run rolls back already", where=watch.run, mend="see `tidegate status`")
-    if passed := _past_return(watch):
+    if lasting := watch.state.lasting:
         raise UsageError(
-            f"{passed} has begun: this run is past its point of no return",
+            f"{lasting.name} has begun: this run is past its point of no return",
             where=watch.run,
             mend="finish it with `tidegate resume`",
         )
     ask(watch.store, watch.run, {"command": "rollback", "by": by, "force": force}, as_json=as_json)
-
-
-def _past_return(watch: Watch) -> str:
-    """The approved stage that has begun to do what nothing undoes."""
-    state = watch.state
-    for stage in state.plan.runbook.stages:
-        for step in stage.steps if stage.approval else ():
-            lasting = any(action.undo is None for action in state.plan.actions[step.name])
-            if lasting and state.step(step.name).touched:
-                return stage.name
-    return ""
 
 
 def _unfinished(folder: Path, run: str | None) -> Watch:

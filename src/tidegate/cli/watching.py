@@ -13,35 +13,29 @@ SILENT = 5.0
 
 @dataclass
 class Watch:
-    """`gates`: what waits for approval, and why; several steps of a stage may wait at once."""
-
     store: Store
     run: str
     state: RunState = field(init=False)
-    gates: dict[str, str] = field(default_factory=dict[str, str])
-    paused: Event | None = None
     told: str = ""
     """The last remark of what runs beside the steps."""
 
     def __post_init__(self) -> None:
         events = self.store.events(self.run)
         self.state = fold(events)
-        for event in events:
-            self._follow(event)
+        self._hear(events)
 
     def look(self) -> list[Event]:
         """What has been journalled since the last look."""
         last = self.state.last
         events = self.store.events(self.run, after=last.seq if last else 0)
         fold(events, self.state)
-        for event in events:
-            self._follow(event)
+        self._hear(events)
         return events
 
     @property
     def writes_at_risk(self) -> bool:
         """It is paused since going back would lose writes: only a forced rollback is left."""
-        paused = self.paused
+        paused = self.state.paused
         return paused is not None and isinstance(paused.data, dict) and "writes" in paused.data
 
     def traffic(self, now: float) -> Event | None:
@@ -49,20 +43,7 @@ class Watch:
         last = self.state.traffic[-1] if self.state.traffic else None
         return last if last and now - last.at < SILENT else None
 
-    def _follow(self, event: Event) -> None:
-        match event.kind:
-            case "waiting":
-                self.gates[str(event.figure("gate"))] = str(event.figure("reason") or "")
-            case "passed":
-                self.gates.pop(str(event.figure("gate")), None)
-            case "paused":
-                self.paused = event
-            case "begun" | "decided" | "finished":
-                self.gates.clear()
-                self.paused = None
-            case "continued":
-                self.paused = None
-            case "noted":
+    def _hear(self, events: list[Event]) -> None:
+        for event in events:
+            if event.kind == "noted":
                 self.told = str(event.figure("text"))
-            case _:
-                pass

@@ -120,10 +120,9 @@ async def _fate(there: _Play) -> None:
 def _operate(there: _Play) -> None:
     """Approve the end of the mirror; where Azure is gone, accept the loss that the run names."""
     state = there.state
-    waiting = state.waiting
-    if waiting and waiting.gate in ("finish", FORCED) and not state.approvals.get(waiting.gate):
-        if waiting.gate == "finish" or there.scenario.forced:
-            _command(there, "approve", {"gate": waiting.gate})
+    gates = ["finish", *([FORCED] if there.scenario.forced else [])]
+    if gate := next((gate for gate in gates if gate in state.waits and not state.approvals.get(gate)), None):
+        _command(there, "approve", {"gate": gate})
     elif there.scenario.forced and state.status == "paused" and _at_risk(there) and not _asked(there, "rollback"):
         _command(there, "rollback", {"force": True})
 
