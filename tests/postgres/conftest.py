@@ -75,6 +75,7 @@ class Shop:
 @pytest.fixture
 def make_shop(postgres16, postgres18, monkeypatch) -> Callable[[], Shop]:
     monkeypatch.setenv("SHOP_APP_PASSWORD", "app")
+    monkeypatch.setenv("SHOP_LIMITED_PASSWORD", "limited")
     return lambda: Shop(postgres16, postgres18)
 
 

@@ -7,7 +7,9 @@ import psycopg
 import pytest
 
 from tidegate.errors import Refused, Unreachable
+from tidegate.postgres.bookkeeping import SCHEMA
 from tidegate.postgres.database import DatabaseMove
+from tidegate.postgres.fence import give_back
 from tidegate.runbook.migration import Database
 from tidegate.switch.store import Ownership
 
@@ -285,3 +287,47 @@ async def test_a_server_that_can_not_be_used_is_named_with_the_reason(shop, chan
     with pytest.raises(error, match=f"(?s){text}") as caught:
         await DatabaseMove("orders", Database.model_validate(document), "run-1").facts()
     assert shop.aws.password not in str(caught.value)
+
+
+async def test_a_login_that_is_no_superuser_is_told_before_the_run_what_it_would_need_in_the_middle_of_it(shop):
+    """As on a managed server, where nobody is one."""
+    limited = f"limited_{shop.name}"
+    shop.query("aws", f"create role {limited} login createrole replication password 'limited'")
+    shop.query("aws", f"grant create on database {shop.name} to {limited}")
+    document = shop.spec.model_dump(mode="json")
+    document["aws"] |= {"dsn": shop.aws.dsn(shop.name, limited), "password": "env:SHOP_LIMITED_PASSWORD"}
+
+    async def failed() -> dict[str, str]:
+        facts = await DatabaseMove("orders", Database.model_validate(document), "run-1").facts()
+        return {each.check: each.message for each in facts.findings if each.verdict == "fail"}
+
+    try:
+        found = await failed()
+        assert set(found) == {"aws.sessions", "aws.logins", "aws.owners"}
+        assert "grant pg_monitor" in found["aws.sessions"]
+        assert f"may not alter {shop.app} on aws" in found["aws.logins"]
+        assert f"owner_{shop.name} on aws" in found["aws.owners"]
+        shop.query("aws", f"grant pg_monitor, owner_{shop.name} to {limited}")
+        shop.query("aws", f"grant {shop.app} to {limited} with admin option")
+        assert await failed() == {}
+    finally:
+        shop.query("aws", f"drop owned by {limited}")
+        shop.query("aws", f"drop role {limited}")
+
+
+async def test_a_role_that_was_never_closed_is_not_opened_either(shop):
+    """Who may not alter it could else not take back what little was done."""
+    shop.query("aws", SCHEMA)
+    shop.query("aws", f"insert into tidegate.fence values ('role', '{shop.app}', '{{}}')")
+    limited = f"limited_{shop.name}"
+    shop.query("aws", f"create role {limited}; grant usage on schema tidegate to {limited}")
+    shop.query("aws", f"grant select, delete on tidegate.fence to {limited}")
+    try:
+        async with shop.move().aws.session() as connection:
+            await connection.execute(f"set role {limited}")
+            await give_back(connection)
+        assert shop.query("aws", "select count(*) from tidegate.fence") == [["0"]]
+    finally:
+        shop.query("aws", f"drop owned by {limited}")
+        shop.query("aws", f"drop role {limited}")
+    shop.as_app("aws").close()

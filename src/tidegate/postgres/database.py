@@ -242,10 +242,8 @@ class DatabaseMove:
             cursor = await connection.execute(
                 "select 1 from pg_catalog.pg_roles where rolname = %s", (self.names.role,)
             )
-            if await cursor.fetchone():
-                role = sql.Identifier(self.names.role)
-                await connection.execute(sql.SQL("drop owned by {}").format(role))
-                await connection.execute(sql.SQL("drop role {}").format(role))
+            if await cursor.fetchone():  # it owns nothing, and was granted nothing in a database
+                await connection.execute(sql.SQL("drop role {}").format(sql.Identifier(self.names.role)))
             await connection.execute("drop schema if exists tidegate cascade")
 
     async def _owner(self) -> Cloud:

@@ -9,6 +9,7 @@ recorded first in tidegate.fence, in the same database, and given back exactly f
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 
 from psycopg import sql
 
@@ -46,14 +47,17 @@ class Fence:
         self.server = server
         self.lock: Connection | None = None
 
+    async def prepare(self) -> None:
+        """Open the session that will hold the tables, while nobody waits for it."""
+        if self.lock is None or self.lock.closed:
+            self.lock = await self.server.connect()
+
     async def close(self, control: Connection, deadline: float) -> None:
         """Raises CheckFailed for a prepared transaction, which only its owner can end; DeadlinePassed."""
         roles = await login_roles(control)
         await _record(control, [("role", role, {"login": True}) for role in roles])
         fenced = await _recorded_roles(control)
-        async with control.transaction():
-            for role in fenced:
-                await control.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(role)))
+        await _together(control, [sql.SQL("alter role {} nologin").format(sql.Identifier(role)) for role in fenced])
         await control.execute(END_SESSIONS, (fenced,))
         await self._lock_tables(deadline)
         await _revoke(control)
@@ -71,12 +75,11 @@ class Fence:
             self.lock = None
 
     async def _lock_tables(self, deadline: float) -> None:
-        if self.lock is None:
-            self.lock = await self.server.connect()
+        await self.prepare()
+        assert self.lock is not None, "it was prepared"
         tables = ", ".join(table.name for table in await copied_tables(self.lock))
         left = max(1, int((deadline - time.monotonic()) * 1000))
-        await self.lock.execute("begin")
-        await self.lock.execute(statement(f"set local lock_timeout = {left}"))
+        await self.lock.execute(statement(f"begin; set local lock_timeout = {left}"))
         if tables:
             await self.lock.execute(statement(f"lock table {tables} in share mode"))
 
@@ -105,21 +108,33 @@ async def _revoke(control: Connection) -> None:
     for table, grantee, privilege, grantable in grants:
         by_table.setdefault(table, []).append([grantee, privilege, grantable])
     await _record(control, [("grants", table, {"grants": found}) for table, found in by_table.items()])
-    async with control.transaction():
-        for table, found in by_table.items():
-            for grantee in {str(grant[0]) for grant in found}:
-                privileges = ", ".join(str(grant[1]) for grant in found if grant[0] == grantee)
-                await control.execute(statement(f"revoke {privileges} on {table} from {grantee} cascade"))
+    revokes: list[sql.Composable] = []
+    for table, found in by_table.items():
+        for grantee in sorted({str(grant[0]) for grant in found}):
+            privileges = ", ".join(str(grant[1]) for grant in found if grant[0] == grantee)
+            revokes.append(statement(f"revoke {privileges} on {table} from {grantee} cascade"))
+    await _together(control, revokes)
+
+
+async def _together(connection: Connection, statements: Sequence[sql.Composable]) -> None:
+    """In one round trip and one transaction: requests are held meanwhile."""
+    if statements:
+        await connection.execute(sql.SQL("; ").join(statements))
 
 
 async def give_back(connection: Connection) -> None:
-    """Everything that a fence has taken away in this database, in the caller's transaction."""
+    """Everything that a fence has taken away in this database, in the caller's transaction.
+
+    A role that was recorded, and then not closed, is left alone: we may not be allowed to alter it.
+    """
     cursor = await connection.execute(
-        "select kind, subject, before from tidegate.fence where kind in ('role', 'grants')"
+        "select kind, subject, before, rolcanlogin from tidegate.fence "
+        "left join pg_catalog.pg_roles on rolname = subject where kind in ('role', 'grants')"
     )
-    for kind, subject, before in await cursor.fetchall():
+    for kind, subject, before, can_login in await cursor.fetchall():
         if kind == "role":
-            await connection.execute(sql.SQL("alter role {} login").format(sql.Identifier(subject)))
+            if not can_login:
+                await connection.execute(sql.SQL("alter role {} login").format(sql.Identifier(subject)))
         else:
             for grantee, privilege, grantable in before["grants"]:
                 option = " with grant option" if grantable else ""
@@ -150,10 +165,12 @@ async def vacuum_again(connection: Connection) -> None:
 
 async def _record(connection: Connection, taken: list[tuple[str, str, dict[str, object]]]) -> None:
     """What is recorded already was there before an earlier, interrupted fence: it stays."""
-    for kind, subject, before in taken:
-        await connection.execute(
-            "insert into tidegate.fence values (%s, %s, %s) on conflict do nothing", (kind, subject, json.dumps(before))
-        )
+    rows = [{"kind": kind, "subject": subject, "before": before} for kind, subject, before in taken]
+    await connection.execute(
+        "insert into tidegate.fence select * from jsonb_to_recordset(%s::jsonb) "
+        "as taken (kind text, subject text, before jsonb) on conflict do nothing",
+        (json.dumps(rows),),
+    )
 
 
 async def _recorded_roles(connection: Connection) -> list[str]:

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from tidegate.errors import TidegateError
 from tidegate.postgres.binaries import client
 from tidegate.postgres.bookkeeping import has_bookkeeping
-from tidegate.postgres.catalog import is_empty, published_tables
+from tidegate.postgres.catalog import copied_tables, is_empty, published_tables
+from tidegate.postgres.schema import login_roles
 from tidegate.postgres.server import Connection, Server, statement
 
 __all__ = ["DatabaseFacts", "Observation", "SideFacts", "judge", "read_facts"]
@@ -25,6 +26,8 @@ class Observation(BaseModel):
 
 
 class SideFacts(BaseModel):
+    """`unalterable`: logins of the application that ours can't close. `foreign`: whose tables it can't change."""
+
     model_config = ConfigDict(frozen=True)
 
     version: int
@@ -34,6 +37,9 @@ class SideFacts(BaseModel):
     logical_workers: int
     prepared: int
     replication_allowed: bool
+    sees_sessions: bool
+    unalterable: list[str] = []
+    foreign: list[str] = []
 
 
 class DatabaseFacts(BaseModel):
@@ -63,9 +69,17 @@ select current_setting('server_version_num')::int / 10000, current_setting('wal_
     current_setting('max_logical_replication_workers')::int,
     (select count(*) from pg_catalog.pg_prepared_xacts where database = current_database())::int,
     (select rolsuper or rolreplication or pg_catalog.pg_has_role(oid, 'pg_create_subscription', 'member')
-        from pg_catalog.pg_roles where rolname = current_user)
+        from pg_catalog.pg_roles where rolname = current_user),
+    pg_catalog.pg_has_role('pg_read_all_stats', 'usage')
 """
 SIDE_BEFORE_16 = SIDE.replace(" or pg_catalog.pg_has_role(oid, 'pg_create_subscription', 'member')", "")
+
+UNALTERABLE = """select r.rolname from pg_catalog.pg_roles r join pg_catalog.pg_roles me on me.rolname = current_user
+where r.rolname = any(%s) and not me.rolsuper and not (me.rolcreaterole and
+    (current_setting('server_version_num')::int < 160000 or pg_catalog.pg_has_role(r.oid, 'member with admin option')))
+order by 1"""
+FOREIGN = """select distinct pg_catalog.pg_get_userbyid(c.relowner) from pg_catalog.pg_class c
+where c.oid = any(%s::int8[]::oid[]) and not pg_catalog.pg_has_role(c.relowner, 'usage') order by 1"""
 
 NAMED = """select pg_catalog.format('%I.%I', n.nspname, c.relname) from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -74,14 +88,15 @@ where n.nspname not in ('pg_catalog', 'information_schema', 'tidegate') and n.ns
 
 async def read_facts(aws: Server, azure: Server) -> DatabaseFacts:
     """Raises Unreachable or Refused, naming the side."""
-    async with azure.session() as there:
-        target, empty = await _side(there), await is_empty(there)
+    async with azure.session() as there, aws.session() as here:
+        logins = await login_roles(here)
+        source, target = await _side(here, logins), await _side(there, logins)
+        empty = await is_empty(there)
         available = {row[0] for row in await _all(there, "select name from pg_catalog.pg_available_extensions")}
-    async with aws.session() as here:
         tables = await published_tables(here)
         extensions = [row[0] for row in await _all(here, "select extname from pg_catalog.pg_extension")]
         facts = DatabaseFacts(
-            aws=await _side(here),
+            aws=source,
             azure=target,
             tables=len(tables),
             rows=sum(table.rows for table in tables),
@@ -129,6 +144,15 @@ def judge(facts: DatabaseFacts) -> list[Observation]:
         right = f"the login may replicate on {cloud}"
         denied = f"the login may not replicate on {cloud}; grant rds_replication, or ALTER ROLE ... REPLICATION"
         check(f"{cloud}.rights", right, "" if side.replication_allowed else denied)
+        blind = f"the login doesn't see other sessions on {cloud}; grant pg_monitor"
+        check(f"{cloud}.sessions", f"the login sees sessions on {cloud}", "" if side.sees_sessions else blind)
+        closed = f"the login may not alter {', '.join(side.unalterable)} on {cloud}; grant it these WITH ADMIN OPTION"
+        can_close = f"the application's logins can be closed on {cloud}"
+        check(f"{cloud}.logins", can_close, closed if side.unalterable else "")
+        others = f"the login can't act for {', '.join(side.foreign)} on {cloud}, who owns tables; grant membership"
+        check(
+            f"{cloud}.owners", f"the login can act for whoever owns tables on {cloud}", others if side.foreign else ""
+        )
         open_ones = f"{side.prepared} prepared transactions are open on {cloud}; commit or roll them back"
         check(f"{cloud}.prepared", f"no prepared transaction on {cloud}", open_ones if side.prepared else "")
     keyless = f"without a key, changes can't be carried: {', '.join(facts.keyless)}; add one, or REPLICA IDENTITY FULL"
@@ -146,14 +170,19 @@ def judge(facts: DatabaseFacts) -> list[Observation]:
     return found
 
 
-async def _side(connection: Connection) -> SideFacts:
+async def _side(connection: Connection, logins: list[str]) -> SideFacts:
     version = int((await _all(connection, "show server_version_num"))[0][0]) // 10_000
     row = (await _all(connection, SIDE if version >= 16 else SIDE_BEFORE_16))[0]
-    return SideFacts(**dict(zip(SideFacts.model_fields, row, strict=True)))
+    tables = [table.oid for table in await copied_tables(connection)]
+    return SideFacts(
+        **dict(zip(SideFacts.model_fields, row, strict=False)),
+        unalterable=[row[0] for row in await _all(connection, UNALTERABLE, logins)],
+        foreign=[row[0] for row in await _all(connection, FOREIGN, tables)],
+    )
 
 
-async def _all(connection: Connection, query: str) -> list[tuple[Any, ...]]:
-    return await (await connection.execute(statement(query))).fetchall()
+async def _all(connection: Connection, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    return await (await connection.execute(statement(query), parameters or None)).fetchall()
 
 
 def _pg_dump(version: int) -> str:

@@ -44,9 +44,18 @@ async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, s
         made = set(await _made_roles(connection)) | {role.name for role in missing}
         await write_note(connection, "roles", sorted(made))
         for role in missing:
-            await connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role.name)))
+            await _make_role(connection, role.name)
         for role in wanted:
             await _complete(connection, role, passwords)
+
+
+async def _make_role(connection: Connection, role: str) -> None:
+    """Whoever isn't a superuser may give objects only to a role of which it is a member itself."""
+    name = sql.Identifier(role)
+    await connection.execute(sql.SQL("create role {} nologin").format(name))
+    cursor = await connection.execute("select pg_catalog.pg_has_role(%s, 'usage')", (role,))
+    if (row := await cursor.fetchone()) and not row[0]:
+        await connection.execute(sql.SQL("grant {} to current_user").format(name))
 
 
 async def _complete(connection: Connection, role: Role, passwords: Mapping[str, str]) -> None:

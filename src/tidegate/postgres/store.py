@@ -40,6 +40,7 @@ class DatabaseStore:
         await self.mirror.subscribe(enabled=False)
         with self._from.explained():
             await still_vacuum(await self._session(self._from))
+            await self.fencing.prepare()
         await self._session(self._to)
         await self._streaming()
 
