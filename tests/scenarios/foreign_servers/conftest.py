@@ -29,8 +29,15 @@ HERE = Path(__file__).parent
 PATIENCE = 240
 """Seconds after which an operator gives up."""
 
+ADMIN = """
+create role $admin login createdb createrole replication password '$password';
+grant pg_monitor, pg_signal_backend, pg_create_subscription to $admin;
+"""
+"""What a managed service gives its customers: no superuser."""
+
 SCHEMA = """
 create role $login login password '$password';
+grant $login to $admin with admin option;
 create schema notebook authorization $login;
 set role $login;
 create table notebook.notes (
@@ -39,6 +46,9 @@ create table notebook.notes (
 create table notebook.authors (name text primary key, notes bigint not null);
 insert into notebook.notes (id, author) select 'old-' || i, 'user-' || i % 40 from generate_series(1, 300) i;
 insert into notebook.authors select author, count(*) from notebook.notes group by 1;
+create table notebook.visits (author text, at timestamptz default now()); -- without a key, but with an identity
+alter table notebook.visits replica identity full;
+insert into notebook.visits (author) select author from notebook.notes;
 grant select on notebook.authors to public;
 """
 
@@ -63,14 +73,15 @@ class Estate:
         self.folder, self.servers = folder, servers
         tag = secrets.token_hex(4)
         self.database, self.login, self.bucket = f"notebook_{tag}", f"notebook_{tag}_app", f"notebook-{tag}"
-        self.password = secrets.token_hex(12)
+        self.admin = f"notebook_{tag}_admin"
+        self.password, self.admin_password = secrets.token_hex(12), secrets.token_hex(12)
         self.ports = {
             name: free_port() for name in ("notebook_on_aws", "notebook_on_azure", "edge", "edge_admin", "hold")
         }
         self.secrets = {
             "NOTEBOOK_PASSWORD": self.password,
-            "AWS_ADMIN_PASSWORD": servers["aws"].password,
-            "AZURE_ADMIN_PASSWORD": servers["azure"].password,
+            "AWS_ADMIN_PASSWORD": self.admin_password,
+            "AZURE_ADMIN_PASSWORD": self.admin_password,
             "S3_ACCESS_KEY": ACCESS_KEY,
             "S3_SECRET_KEY": SECRET_KEY,
             "BLOB_KEY": KEY,
@@ -83,7 +94,7 @@ class Estate:
                 **self.ports,
                 folder=folder,
                 login=self.login,
-                admin="postgres",
+                admin=self.admin,
                 database=self.database,
                 postgres_on_aws=servers["aws"].port,
                 postgres_on_azure=servers["azure"].port,
@@ -101,8 +112,9 @@ class Estate:
     def fill(self) -> None:
         """AWS with a schema, rows and objects; Azure with an empty database, and no container."""
         for server in self.servers.values():
-            server.create_database(self.database)
-        text = Template(SCHEMA).substitute(login=self.login, password=self.password)
+            server.psql("postgres", Template(ADMIN).substitute(admin=self.admin, password=self.admin_password))
+            server.psql("postgres", f"create database {self.database} owner {self.admin}")
+        text = Template(SCHEMA).substitute(login=self.login, password=self.password, admin=self.admin)
         self.servers["aws"].psql(self.database, text)
         buckets = Buckets(self.s3)
         buckets.create(self.bucket)

@@ -100,6 +100,7 @@ class Notebook:
             await obstore.put_async(stores.bucket, f"notes/{note}.txt", body)
             async with stores.pool.acquire() as connection, connection.transaction():
                 await connection.execute("insert into notebook.notes (id, author) values ($1, $2)", note, author)
+                await connection.execute("insert into notebook.visits (author) values ($1)", author)
                 await connection.execute(
                     "insert into notebook.authors as a (name, notes) values ($1, 1) "
                     "on conflict (name) do update set notes = a.notes + 1",
