@@ -39,9 +39,13 @@ class TidegateError(Exception):
         super().__init__(why)
         self.why, self.where, self.mend = why, where, mend
 
+    @property
+    def brief(self) -> str:
+        """Place and cause, where the mend stands elsewhere."""
+        return f"{self.where}: {self.why}" if self.where else self.why
+
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        return f"{place}{self.why}" + (f"\n  {self.mend}" if self.mend else "")
+        return self.brief + (f"\n  {self.mend}" if self.mend else "")
 
 
 class UsageError(TidegateError):

@@ -1,4 +1,5 @@
 import asyncio
+import math
 import string
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.objects.difference import OutOfOrder, join, sorted_listing
-from tidegate.objects.events import keys_of
+from tidegate.objects.events import changes_of
 from tidegate.objects.names import metadata_for_azure, metadata_from_azure, refused_by_blob, refused_by_s3
 from tidegate.objects.signing import AwsKeys, AzureKey, Request, encoded
 
@@ -157,11 +158,13 @@ def test_a_key_is_never_shown():
     assert "hush" not in repr(AzureKey("account", b"hush"))
 
 
-def test_messages_name_keys():
-    record = '{"s3": {"bucket": {"name": "b"}, "object": {"key": "a%2Fb+c%C3%A9"}}}'
-    assert keys_of(f'{{"Records": [{record}]}}') == [("b", "a/b cé")]
+def test_messages_name_keys_and_the_time_of_their_change():
+    s3 = '"s3": {"bucket": {"name": "b"}, "object": {"key": "a%2Fb+c%C3%A9"}}'
+    record = f'{{"eventTime": "1970-01-01T00:00:02.500Z", {s3}}}'
+    assert changes_of(f'{{"Records": [{record}]}}') == [("b", "a/b cé", 2.5)]
     wrapped = f'{{\\"Records\\": [{record}]}}'.replace('"', '\\"').replace('\\\\"', '\\"')
-    assert keys_of(f'{{"Type": "Notification", "Message": "{wrapped}"}}') == [("b", "a/b cé")]
-    assert keys_of('{"Service": "Amazon S3", "Event": "s3:TestEvent"}') == []
+    assert changes_of(f'{{"Type": "Notification", "Message": "{wrapped}"}}') == [("b", "a/b cé", 2.5)]
+    assert changes_of(f'{{"Records": [{{{s3}}}]}}') == [("b", "a/b cé", math.inf)]
+    assert changes_of('{"Service": "Amazon S3", "Event": "s3:TestEvent"}') == []
     for unknown in ("nonsense", "[]", "{}", '{"Records": [{"s3": {}}]}'):
-        assert keys_of(unknown) is None
+        assert changes_of(unknown) is None

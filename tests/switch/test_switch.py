@@ -38,12 +38,16 @@ def parties(world: World, source: Cloud, folder: Path, routes: Routes | None = N
     return Parties([lead], lead, edge, edge, Acknowledged(Migration.model_validate(document)), {"orders": 0}, routes)
 
 
+def quiet(_: str) -> None:
+    pass
+
+
 async def turn(world: World, source: Cloud, epoch: int, folder: Path, *, hold: float = 8, stopping=lambda: False):
     """As the step does it: what an earlier process left before its commit is taken back first."""
     there, ownership = parties(world, source, folder), Ownership("run", epoch, other(source))
     if not await committed(there.lead, ownership):
         await abandon(there)
-    return await switch(there, ownership, hold=hold, stopping=stopping)
+    return await switch(there, ownership, hold=hold, stopping=stopping, note=quiet)
 
 
 def check(world: World, owner: Cloud) -> None:
@@ -116,7 +120,7 @@ async def test_workers_rest_while_the_writes_move_and_then_work_in_one_cloud(tmp
     monkeypatch.setattr(MemoryLead, "drain", look)
     there = parties(world, "aws", tmp_path)
     world.open["aws"] = False
-    await switch(there, Ownership("run", 1, "azure"), hold=8, stopping=lambda: False)
+    await switch(there, Ownership("run", 1, "azure"), hold=8, stopping=lambda: False, note=quiet)
     assert seen == [{"aws": False, "azure": False}] * 2
     assert there.directory.read("settler", "azure").active
     assert not there.directory.read("settler", "aws").active
@@ -132,5 +136,5 @@ async def test_in_a_window_the_traffic_moves_before_the_requests_are_let_go(tmp_
     monkeypatch.setattr(MemoryEdge, "release", release)
     everybody = Routes(basis_points=10_000)
     there = parties(world, "aws", tmp_path, everybody)
-    await switch(there, Ownership("run", 1, "azure"), hold=8, stopping=lambda: False)
+    await switch(there, Ownership("run", 1, "azure"), hold=8, stopping=lambda: False, note=quiet)
     assert routes_at_release == [everybody]

@@ -94,7 +94,7 @@ class Obedience:
         self.driver.add("paused", {"reason": reason} | (extra or {}) | _answers(command))
 
     def stop(self, reason: str, mend: str) -> None:
-        self.driver.add("stopped", {"reason": reason, "mend": f"{mend} `tidegate resume {self.driver.run}`"})
+        self.driver.add("stopped", {"reason": reason, "mend": f"{mend}; then `tidegate resume {self.driver.run}`"})
         raise Stopped
 
     def refuse_pauses(self, why: str = "a rollback can't be paused; `tidegate abort` stops it after this step") -> None:

@@ -49,6 +49,6 @@ async def _done(obedience: Obedience, piece: Piece, stage: str, step: AnyStep) -
         raise work.failure
     if driver.stop_asked is None:
         obedience.stop(
-            f"the rollback is incomplete: {work.failure}", work.failure.mend or "see to that; it goes on with"
+            f"the rollback is incomplete: {work.failure.brief}", work.failure.mend or "see to that"
         )
     return False

@@ -25,7 +25,7 @@ from tidegate.engine.retreat import retreat
 from tidegate.engine.state import FORCED, RunState
 from tidegate.engine.tasks import cancel, explained
 from tidegate.engine.work import Work
-from tidegate.errors import TidegateError, Unreachable, WaitingForApproval
+from tidegate.errors import DeadlinePassed, TidegateError, Unreachable, WaitingForApproval
 from tidegate.runbook.plan import Plan
 from tidegate.runbook.runbook import Stage, StepSpec
 from tidegate.runbook.step import AnyStep
@@ -68,7 +68,7 @@ async def drive(store: Store, run: str, surroundings: Surroundings, *, wait: boo
         except Exception as error:
             why = str(error) if isinstance(error, TidegateError) else explained(error)
             with suppress(TidegateError):  # it may be the journal itself that is lost
-                driver.add("stopped", {"reason": why, "mend": f"mend it, then `tidegate resume {run}`"})
+                driver.add("stopped", {"reason": why, "mend": f"mend it; then `tidegate resume {run}`"})
             raise
         finally:
             await cancel(*companions)
@@ -139,16 +139,17 @@ class _Drive:
         self.driver.add("noted", {"text": text}, stage=stage.name)
 
     async def failed(self, stage: Stage, failure: BaseException) -> None:
-        """By the stage's policy; what a server that doesn't answer hides is never taken for evidence."""
+        """By the stage's policy. What a server that doesn't answer hides is no evidence, nor is taking too long."""
         if not isinstance(failure, TidegateError):
             raise failure
         if self.driver.stop_asked is not None:  # it may have failed by being told to stop
             return
-        if stage.on_failure == "roll back" and not isinstance(failure, Unreachable | WaitingForApproval):
-            await self.obedience.decide(f"{stage.name}: {failure}")
+        no_evidence = Unreachable | DeadlinePassed | WaitingForApproval
+        if stage.on_failure == "roll back" and not isinstance(failure, no_evidence):
+            await self.obedience.decide(f"{stage.name}: {failure.brief}")
             return
         self.driver.add("stage-failed", {"error": str(failure)}, stage=stage.name)
-        self.obedience.stop(str(failure), failure.mend or "mend it, then")
+        self.obedience.stop(failure.brief, failure.mend or "mend it")
 
     async def breached(self, stage: Stage, breach: Breach) -> None:
         data: dict[str, JsonValue] = {"verdict": breach.verdict, "reason": breach.reason, "segment": breach.segment}

@@ -86,7 +86,7 @@ class Work:
                     self.failure = None if broken_off and isinstance(error, Exception) else error
                 elif not broken_off:
                     why = "it was cancelled, and not by the engine"
-                    self.failure = TidegateError(why, where=step.name, mend="this is a defect of tidegate; go on with")
+                    self.failure = TidegateError(why, where=step.name, mend="this is a defect of tidegate")
 
     def _cut_short(self, *, heed: bool) -> None:
         asked = heed and self.driver.stop_asked is not None

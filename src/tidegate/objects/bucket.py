@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import cast
@@ -29,6 +29,8 @@ SHARE = 5
 SWEEP = 60.0
 """Seconds between the listings that find what events have lost."""
 IDLE = 0.1
+SWEEPS, FEW = 5, 50
+"""Listings before two sides are compared, until one finds so few changes that the comparison can bring them over."""
 FRESH = 2.0
 SHOWN = 5
 
@@ -54,6 +56,7 @@ class BucketMove:
         self._hurried = 0
         self._armed = False
         self._next_sweep = 0.0
+        self._rests_until = 0.0
         self._looked = 0.0
 
     @property
@@ -76,7 +79,7 @@ class BucketMove:
             if await self.copied():
                 return
             await self._container()
-            conflicts = await self.sync.sweep("aws")
+            conflicts = (await self.sync.sweep("aws")).conflicts
             if conflicts:
                 named = "; ".join(f"{each.key!r}: {each.conflict}" for each in conflicts[:SHOWN])
                 raise Refused(
@@ -116,7 +119,7 @@ class BucketMove:
             return IDLE
         self._looked = began = time.monotonic()
         if self.owner == "azure" or self.events is None:
-            if self._armed:  # the drain lists everything itself
+            if self._armed or began < self._rests_until:  # the drain lists everything itself
                 return IDLE
             await self.sync.sweep(self.owner)
             return max(LOOK, SHARE * (time.monotonic() - began))
@@ -143,14 +146,15 @@ class BucketMove:
     async def verify(self, note: Callable[[str], None]) -> VerifyReport:
         """Both sides compared, in the direction in which changes flow; what is behind is brought over first."""
         owner = self.owner
-        async with self._my_turn(note):
-            if self.phase == "flow":
-                await self.sync.sweep(owner)
+        for _ in range(SWEEPS):  # each leaves less than the one before
+            async with self._my_turn(note):
+                if self.phase != "flow" or (await self.sync.sweep(owner)).copied < FEW:
+                    break
 
-        async def catch_up(key: str) -> None:
+        async def catch_up(keys: Collection[str]) -> None:
             async with self._my_turn():
                 if self.phase == "flow" and self.owner == owner:
-                    await self.sync.look([key], owner)
+                    await self.sync.look(keys, owner)
 
         self._hurried += 1
         try:
@@ -195,6 +199,8 @@ class BucketMove:
             if self.phase in {"flow", "sealed"}:
                 switched = {"switched": "yes"} if owner == "azure" else {}
                 self.manifest.set_state(phase="flow", owner=owner, **switched)
+                # what was held is served first: a listing takes its server's time
+                self._rests_until = time.monotonic() + LOOK
 
     async def force_home(self, note: Callable[[str], None]) -> None:
         """Without Azure's database: AWS owns the writes, with what Azure's container still gives."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import math
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 from urllib.parse import unquote_plus, urlsplit
 
@@ -13,7 +15,7 @@ from tidegate.objects.signing import AwsKeys, Request
 from tidegate.runbook.migration import AwsBucket
 from tidegate.secret import resolve
 
-__all__ = ["PER_ANSWER", "Depth", "Events", "Message", "keys_of"]
+__all__ = ["PER_ANSWER", "Depth", "Events", "Message", "changes_of"]
 
 PER_ANSWER = 10
 """SQS gives no more in one answer."""
@@ -23,10 +25,10 @@ HIDDEN_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`keys` is None if nobody knows what it says: any key may have changed."""
+    """Each key with the time of its change, by S3's clock. None if nobody knows what it says: any may have changed."""
 
     receipt: str
-    keys: tuple[str, ...] | None
+    changes: tuple[tuple[str, float], ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Events:
         }
         answers = await asyncio.gather(*(self._call("ReceiveMessage", ask) for _ in range(calls)))
         raw = [message for answer in answers for message in answer.get("Messages", [])]
-        return [Message(str(each["ReceiptHandle"]), self._keys(str(each["Body"]))) for each in raw]
+        return [Message(str(each["ReceiptHandle"]), self._changes(str(each["Body"]))) for each in raw]
 
     async def delete(self, messages: list[Message]) -> None:
         for start in range(0, len(messages), PER_ANSWER):
@@ -71,15 +73,15 @@ class Events:
         found = (await self._call("GetQueueAttributes", {"AttributeNames": names}))["Attributes"]
         return Depth(*(int(found[name]) for name in names))
 
-    def _keys(self, body: str) -> tuple[str, ...] | None:
-        found = keys_of(body)
+    def _changes(self, body: str) -> tuple[tuple[str, float], ...] | None:
+        found = changes_of(body)
         if found is None:
             return None
-        if any(bucket != self.bucket for bucket, _ in found):
+        if any(bucket != self.bucket for bucket, _, _ in found):
             raise Refused(
                 "the queue carries another bucket's events too", where=self.where, mend="give each bucket its own queue"
             )
-        return tuple(key for _, key in found)
+        return tuple((key, at) for _, key, at in found)
 
     async def _call(self, action: str, fields: dict[str, Any]) -> dict[str, Any]:
         headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"AmazonSQS.{action}"}
@@ -92,15 +94,19 @@ def _keys(spec: AwsBucket, region: str) -> AwsKeys:
     return AwsKeys(resolve(spec.access_key), resolve(spec.secret_key), region, "sqs")
 
 
-def keys_of(body: str) -> list[tuple[str, str]] | None:
-    """(bucket, key) of every object that a message names, also through SNS; none in a test event; None: unknown."""
+def changes_of(body: str) -> list[tuple[str, str, float]] | None:
+    """(bucket, key, time) of each change that a message tells, also by SNS; none in a test event; None: unknown."""
     try:
         document = cast("dict[str, Any]", json.loads(body))
         if document.get("Type") == "Notification":
             document = cast("dict[str, Any]", json.loads(document["Message"]))
         if document.get("Event") == "s3:TestEvent":
             return []
-        records = [record["s3"] for record in document["Records"]]
-        return [(str(each["bucket"]["name"]), unquote_plus(str(each["object"]["key"]))) for each in records]
+        return [_change(record) for record in document["Records"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _change(record: dict[str, Any]) -> tuple[str, str, float]:
+    at = datetime.fromisoformat(str(record["eventTime"])).timestamp() if "eventTime" in record else math.inf
+    return str(record["s3"]["bucket"]["name"]), unquote_plus(str(record["s3"]["object"]["key"])), at

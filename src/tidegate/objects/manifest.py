@@ -19,17 +19,20 @@ __all__ = ["Manifest", "Row"]
 PAGE = 1000
 SCHEMA = """
 create table if not exists objects (key text primary key, size int, md5 text, aws text, azure text, properties text,
-    ours int) without rowid;
+    ours int, seen real) without rowid;
 create table if not exists pending (key text primary key, sent text) without rowid;
 create table if not exists state (name text primary key, value text) without rowid;
 """
-UPSERT = "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?)"
-COLUMNS = "key, size, md5, aws, azure, properties, ours"
+UPSERT = "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?, ?)"
+COLUMNS = "key, size, md5, aws, azure, properties, ours, seen"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An object that is the same on both sides: `aws` and `azure` are its ETags. `ours`: the run wrote the blob."""
+    """An object that is the same on both sides: `aws` and `azure` are its ETags. `ours`: the run wrote the blob.
+
+    `seen`: as of when, by S3's clock, it was read there; 0 if it was read on Azure.
+    """
 
     key: str
     size: int
@@ -38,6 +41,7 @@ class Row:
     azure: str
     properties: str
     ours: bool
+    seen: float = 0.0
 
     def etag(self, cloud: Cloud) -> str:
         return self.aws if cloud == "aws" else self.azure
@@ -93,7 +97,7 @@ class Manifest:
         """`over`: nothing is left to be done about these."""
         with self._transaction() as db:
             if rows:
-                values = [(r.key, r.size, r.md5, r.aws, r.azure, r.properties, int(r.ours)) for r in rows]
+                values = [(r.key, r.size, r.md5, r.aws, r.azure, r.properties, int(r.ours), r.seen) for r in rows]
                 db.executemany(UPSERT, values)
             db.executemany("delete from objects where key = ?", [(key,) for key in gone])
             db.executemany("delete from pending where key = ?", [(key,) for key in over])
@@ -154,5 +158,5 @@ class Manifest:
 
 
 def _row(found: tuple[Any, ...]) -> Row:
-    key, size, md5, aws, azure, properties, ours = found
-    return Row(key, size, md5, aws, azure, properties, bool(ours))
+    key, size, md5, aws, azure, properties, ours, seen = found
+    return Row(key, size, md5, aws, azure, properties, bool(ours), seen)

@@ -4,7 +4,9 @@ import asyncio
 import base64
 import hashlib
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
+from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
@@ -66,13 +68,15 @@ class S3Side:
         return Listed(key, size, etag, _honest_md5(answer.headers))
 
     async def get(self, key: str) -> Got | None:
+        began = time.monotonic()
         answer = await self._asker.ask(Request("GET", self._url(key)), {200, 404}, LARGE)
         if answer.status == 404:
             if answer.code != "NoSuchKey":
                 raise refused(answer, self.where)
             return None
         size = int(answer.headers.get("Content-Length", 0))
-        return Got(_etag(answer), size, _honest_md5(answer.headers), _properties(answer.headers), answer.body)
+        seen = _date(answer) - (time.monotonic() - began) - 1  # its clock shows whole seconds
+        return Got(_etag(answer), size, _honest_md5(answer.headers), _properties(answer.headers), answer.body, seen)
 
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes:
         headers = {"if-match": f'"{etag}"', "range": f"bytes={start}-{start + size - 1}"}
@@ -173,6 +177,13 @@ def _properties(headers: Mapping[str, str]) -> Properties:
 
 def _etag(answer: Answer) -> str:
     return answer.headers.get("ETag", "").strip('"')
+
+
+def _date(answer: Answer) -> float:
+    try:
+        return parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _md5(etag: str) -> str | None:

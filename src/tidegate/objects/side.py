@@ -52,13 +52,17 @@ class Properties:
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """`body` is None if the object is larger than LARGE."""
+    """`body` is None if the object is larger than LARGE.
+
+    `seen`: by the side's own clock, Unix seconds before which every change of it is in here; 0 if that isn't known.
+    """
 
     etag: str
     size: int
     md5: str | None
     properties: Properties
     body: bytes | None
+    seen: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

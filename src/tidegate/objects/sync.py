@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from dataclasses import dataclass
 
 from tidegate.errors import TidegateError, Unreachable
 from tidegate.objects.difference import OutOfOrder, Pair, join, sorted_listing
@@ -12,7 +13,7 @@ from tidegate.objects.side import Listed, Side
 from tidegate.objects.transfer import Errand, Outcome, Way
 from tidegate.runbook.migration import Cloud, other
 
-__all__ = ["Sync"]
+__all__ = ["Swept", "Sync"]
 
 AT_ONCE = 8
 CHUNK = 400
@@ -25,6 +26,14 @@ EMPTY = 2
 SAY_EVERY = 2.0
 
 Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many objects a listing brought over, and what was left as it was."""
+
+    copied: int
+    conflicts: list[Outcome]
 
 
 class Sync:
@@ -78,8 +87,8 @@ class Sync:
                 self._told.add(outcome.key)
                 self.note(f"{outcome.key} was left as it is: {outcome.conflict}")
 
-    async def sweep(self, source: Cloud, way: Way = "follow") -> list[Outcome]:
-        """List the source and look at every key that isn't as the manifest knows it. The conflicts are returned."""
+    async def sweep(self, source: Cloud, way: Way = "follow") -> Swept:
+        """List the source and look at every key that isn't as the manifest knows it."""
         conflicts: list[Outcome] = []
         chunk: list[str] = []
         copied, size, said = 0, 0, time.monotonic()
@@ -108,7 +117,7 @@ class Sync:
         # deleted before they were ever recorded
         chunk += [key for key in pending if way != "late" and self.manifest.row(key) is None and key not in chunk]
         await flush()
-        return conflicts
+        return Swept(copied, conflicts)
 
     async def _pairs(self, side: Side) -> AsyncIterator[Pair[Listed, Row]]:
         try:
@@ -129,10 +138,11 @@ class Sync:
 
     async def _apply(self, events: Events, messages: list[Message]) -> bool:
         """A message is deleted when what it says was done."""
-        keys = {key for message in messages for key in message.keys or ()} | self.manifest.pending.keys()
+        told = {change for message in messages for change in message.changes or ()}
+        keys = {key for key, at in told if not self._seen(key, at)} | self.manifest.pending.keys()
         try:
             await self.look(keys, "aws")
-            if any(message.keys is None for message in messages):
+            if any(message.changes is None for message in messages):
                 await self.sweep("aws")
         except TidegateError:
             await events.delete([message for message in messages if self._applied(message)])
@@ -141,7 +151,14 @@ class Sync:
         return bool(messages or keys)
 
     def _applied(self, message: Message) -> bool:
-        return message.keys is not None and not self.manifest.pending.keys() & set(message.keys)
+        if message.changes is None:
+            return False
+        return not any(key in self.manifest.pending for key, _ in message.changes)
+
+    def _seen(self, key: str, at: float) -> bool:
+        """It was read after this change: the copy, or a listing, was faster than the message."""
+        row = self.manifest.row(key)
+        return row is not None and at < row.seen and key not in self.manifest.pending
 
     async def drain(self, source: Cloud) -> None:
         """All that was written at the source before this was called, and that it tells, is at the target."""

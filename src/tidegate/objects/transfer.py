@@ -162,4 +162,5 @@ class Errand:
 
     def _row(self, got: Got, written: Written, *, ours: bool) -> Row:
         aws, azure = (got.etag, written.etag) if self.source.cloud == "aws" else (written.etag, got.etag)
-        return Row(self.key, got.size, written.md5, aws, azure, got.properties.fingerprint, ours)
+        seen = got.seen if self.source.cloud == "aws" else 0.0
+        return Row(self.key, got.size, written.md5, aws, azure, got.properties.fingerprint, ours, seen)

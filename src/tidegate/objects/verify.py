@@ -8,7 +8,8 @@ looked at again, after what changed was brought over; a difference counts when i
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,9 +41,9 @@ class VerifyReport:
 
 
 async def compare(
-    owner: Side, follower: Side, catch_up: Callable[[str], Awaitable[None]], note: Callable[[str], None]
+    owner: Side, follower: Side, catch_up: Callable[[Collection[str]], Awaitable[None]], note: Callable[[str], None]
 ) -> VerifyReport:
-    """`catch_up` brings one key's change over, if there is one. Raises Unreachable, Refused."""
+    """`catch_up` brings the changes of these keys over, if there are any. Raises Unreachable, Refused."""
     suspects: list[str] = []
     objects = 0
     async for key, here, there in _pairs(owner, follower):
@@ -52,17 +53,41 @@ async def compare(
     if suspects:
         note(f"{len(suspects):,} of {objects:,} objects are compared one by one")
     report = VerifyReport(objects)
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def judge(key: str) -> tuple[str, Verdict]:
-        async with places:
-            return key, await _judge(key, owner, follower, catch_up)
-
     lists = {"missing": report.missing, "extra": report.extra, "different": report.different}
-    for key, verdict in await asyncio.gather(*(judge(key) for key in suspects)):
+    for key, verdict in (await _verdicts(suspects, owner, follower, catch_up)).items():
         if verdict != "same":
             lists[verdict].append(key)
     return report
+
+
+async def _verdicts(
+    keys: list[str], owner: Side, follower: Side, catch_up: Callable[[Collection[str]], Awaitable[None]]
+) -> dict[str, Verdict]:
+    """Round by round, each after what changed was brought over; a difference counts when it was seen twice at rest."""
+    places = asyncio.Semaphore(AT_ONCE)
+    verdicts: dict[str, Verdict] = {}
+    seen = dict.fromkeys(keys, 0)
+
+    async def stat(key: str) -> Listed | None:
+        async with places:
+            return await owner.stat(key)
+
+    async def judge(key: str, before: Listed | None) -> Verdict | None:
+        async with places:
+            return await _judge(key, before, owner, follower)
+
+    for tried in range(TRIES):
+        left = [key for key in keys if verdicts.get(key) != "same" and seen[key] < NEEDED]
+        if not left:
+            break
+        befores = await asyncio.gather(*(stat(key) for key in left))
+        if tried:
+            await catch_up(left)
+        judged = await asyncio.gather(*(judge(key, before) for key, before in zip(left, befores, strict=True)))
+        for key, verdict in zip(left, judged, strict=True):
+            verdicts[key] = verdict or verdicts.get(key, "different")
+            seen[key] += tried > 0 and verdict not in (None, "same")
+    return verdicts
 
 
 async def _pairs(owner: Side, follower: Side) -> AsyncIterator[Pair[Listed, Listed]]:
@@ -77,29 +102,17 @@ async def _pairs(owner: Side, follower: Side) -> AsyncIterator[Pair[Listed, List
                 yield pair
 
 
-async def _judge(key: str, owner: Side, follower: Side, catch_up: Callable[[str], Awaitable[None]]) -> Verdict:
-    verdict: Verdict = "different"
-    seen = 0
-    for tried in range(TRIES):
-        before = await owner.stat(key)
-        if tried:
-            await catch_up(key)
-        there = await follower.stat(key)
-        after = await owner.stat(key)
-        if there and any(here and _vouched(here, there) for here in (before, after)):
-            return "same"
-        if (before and before.etag) != (after and after.etag):
-            continue
-        try:
-            verdict = await _verdict(key, owner, follower, after, there)
-        except Changed:
-            continue
-        if verdict == "same":
-            return "same"
-        seen += tried > 0
-        if seen == NEEDED:
-            break
-    return verdict
+async def _judge(key: str, before: Listed | None, owner: Side, follower: Side) -> Verdict | None:
+    """None: it changed meanwhile. `before`: the owner's, from before what changed was brought over."""
+    there = await follower.stat(key)
+    after = await owner.stat(key)
+    if there and any(here and _vouched(here, there) for here in (before, after)):
+        return "same"
+    if (before and before.etag) != (after and after.etag):
+        return None
+    with suppress(Changed):
+        return await _verdict(key, owner, follower, after, there)
+    return None
 
 
 async def _verdict(key: str, owner: Side, follower: Side, here: Listed | None, there: Listed | None) -> Verdict:

@@ -84,8 +84,7 @@ class Switch(PlaneStep[NoFacts]):
                 await abandon(parties)
             context.remember(turn, "begun")
             objectives = self.workload.migration.objectives
-            context.note(f"requests are held while {owner} takes the writes over")
-            timings = await switch(parties, ownership, hold=objectives.hold, stopping=stopping)
+            timings = await switch(parties, ownership, hold=objectives.hold, stopping=stopping, note=context.note)
         finally:
             for store in parties.stores:
                 await store.close()

@@ -23,6 +23,8 @@ __all__ = ["Parties", "Timings", "abandon", "conclude", "switch"]
 
 MARGIN = 0.6
 """The part of the hold within which the commit has to happen; the rest is for opening, or for aborting."""
+CATCH_UP_SECONDS = 600.0
+TELL_EVERY = 5.0
 ACKNOWLEDGE_SECONDS = 60.0
 """After the commit instances are waited for beyond the hold: there is no way but forward."""
 
@@ -60,7 +62,14 @@ class Timings:
         self.marks[phase] = round(time.monotonic() - self.began, 4)
 
 
-async def switch(parties: Parties, ownership: Ownership, *, hold: float, stopping: Callable[[], bool]) -> Timings:
+async def switch(
+    parties: Parties,
+    ownership: Ownership,
+    *,
+    hold: float,
+    stopping: Callable[[], bool],
+    note: Callable[[str], None],
+) -> Timings:
     """Move the writes to `ownership.owner`. Raises CheckFailed or DeadlinePassed after having reopened the source.
 
     `hold` is in seconds.
@@ -68,7 +77,8 @@ async def switch(parties: Parties, ownership: Ownership, *, hold: float, stoppin
     if await committed(parties.lead, ownership):
         return await conclude(parties, ownership)
     await _all(store.arm() for store in parties.stores)
-    await _lag_gate(parties, stopping)
+    await _lag_gate(parties, stopping, note)
+    note(f"requests are held while {ownership.owner} takes the writes over")
     timings = Timings(began=time.monotonic())
     try:
         await _to_the_commit(parties, ownership, hold, timings, stopping)
@@ -140,14 +150,27 @@ async def committed(lead: Lead, ownership: Ownership) -> bool:
     return found is not None and found.epoch >= ownership.epoch
 
 
-async def _lag_gate(parties: Parties, stopping: Callable[[], bool]) -> None:
-    while True:
-        lags = [await store.lag() <= parties.lag[store.name] for store in parties.stores]
-        if all(lags):
-            return
+async def _lag_gate(parties: Parties, stopping: Callable[[], bool], note: Callable[[str], None]) -> None:
+    """Nothing is held yet. Raises DeadlinePassed for a store that doesn't catch up."""
+    deadline, told = time.monotonic() + CATCH_UP_SECONDS, 0.0
+    while behind := [text for store in parties.stores if (text := await _behind(store, parties.lag[store.name]))]:
         if stopping():
             raise CheckFailed("told to stop while the lag was still too great", where="switch")
+        if time.monotonic() > deadline:
+            raise DeadlinePassed(
+                f"it doesn't catch up: {'; '.join(behind)}",
+                where="switch",
+                mend="nothing was held; see what keeps it back",
+            )
+        if time.monotonic() - told > TELL_EVERY:
+            told = time.monotonic()
+            note(f"waits to hold requests until the copies have caught up: {'; '.join(behind)}")
         await asyncio.sleep(0.1)
+
+
+async def _behind(store: Store, limit: int) -> str:
+    lag = await store.lag()
+    return f"{store.name} is {lag:,} behind, {limit:,} is the limit" if lag > limit else ""
 
 
 async def _quiesce(parties: Parties, deadline: float) -> None:
