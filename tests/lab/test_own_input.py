@@ -61,6 +61,30 @@ def test_a_custom_dump_is_taken_too_without_its_owners(pair, tmp_path, postgres1
     assert aws.psql("own", "select title from album") == "Å\n"
 
 
+@pytest.mark.parametrize("options", [("-Fp",), ("-Fp", "--create"), ("-Fc",)])
+def test_a_dump_of_a_later_version_is_taken_where_the_older_server_knows_what_is_in_it(pair, tmp_path, options):
+    aws, azure = pair
+    azure.create_database("origin")
+    azure.psql("origin", TABLE)
+    file = tmp_path / "dump"
+    subprocess.run([binaries(18) / "pg_dump", *options, "-f", file, azure.full_dsn("origin")], check=True)
+    azure.psql("postgres", "drop database origin")
+    name = "origin" if "--create" in options else "own"
+    assert load_dump(file, aws, azure) == name
+    assert aws.psql(name, "select title from album") == "Å\n"
+
+
+def test_half_a_dump_is_told(pair, tmp_path):
+    aws, azure = pair
+    aws.create_database("origin")
+    aws.psql("origin", TABLE)
+    file = tmp_path / "dump"
+    subprocess.run([binaries(16) / "pg_dump", "-Fc", "-f", file, aws.full_dsn("origin")], check=True)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(UsageError, match="can't be loaded: pg_restore: error: "):
+        load_dump(file, aws, azure)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
