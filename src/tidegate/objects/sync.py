@@ -15,7 +15,7 @@ from tidegate.runbook.migration import Cloud, other
 
 __all__ = ["Swept", "Sync"]
 
-AT_ONCE = 8
+AT_ONCE = 24
 CHUNK = 400
 """Keys between two commits of the manifest: what a killed process does again."""
 TOO_MANY = 20

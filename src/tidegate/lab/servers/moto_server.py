@@ -6,6 +6,7 @@
   at each. With 1,000 of them an object took 90 ms of CPU to be put, and so the queue grew ever longer.
 - It deletes a message by replacing the list of them, without its lock: one that came meanwhile was lost.
 - At every request it lists the folder of its own modules, which is half of the work of a small answer.
+- Each of its threads may keep the interpreter for 5 ms: a request that waits for several of them is late.
 """
 
 import sys
@@ -59,6 +60,7 @@ def main() -> None:
     modules = list(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: modules
     models.Queue = Queue
+    sys.setswitchinterval(0.0005)
     serve(sys.argv[1:])
 
 
