@@ -16,11 +16,13 @@ from tidegate.engine.surroundings import drive_migration
 __all__ = ["drive_shown"]
 
 
-async def drive_shown(store: Store, run: str, *, console: Console, wait: bool = True) -> RunState:
+async def drive_shown(
+    store: Store, run: str, *, console: Console, wait: bool = True, interrupted: str = ""
+) -> RunState:
     """As engine.surroundings.drive_migration, with the run shown on `console`: a board, or lines without a terminal.
 
     A termination signal is as Ctrl-C: the engine comes to a safe point and journals that; then the cancellation
-    goes on to the caller.
+    goes on to the caller. `interrupted`: what is said then; by default, how to go on.
     """
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None, "a coroutine runs in a task"
@@ -33,7 +35,8 @@ async def drive_shown(store: Store, run: str, *, console: Console, wait: bool = 
         over.set()
         await showing
         with suppress(SystemExit, OSError):
-            tell(console, f"interrupted; `{typed(store.folder, 'resume', run)}` goes on")
+            goes_on = f"`{typed(store.folder, 'resume', run)}` goes on"
+            tell(console, f"interrupted; {interrupted or goes_on}")
         raise
     finally:
         loop.remove_signal_handler(signal.SIGTERM)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from tidegate.cli.consoles import progress, results
 from tidegate.cli.driving import drive_shown
 from tidegate.cli.outcome import exit_code, summary
+from tidegate.cli.plan import must_pass
 from tidegate.cli.planned import Planned, last_rehearsal
 from tidegate.cli.verdict import Shown
 from tidegate.cli.watching import Watch
@@ -20,7 +21,7 @@ from tidegate.engine.journal import Store
 from tidegate.engine.state import RunState
 from tidegate.errors import CheckFailed, TidegateError, UsageError
 from tidegate.lab.book import Options
-from tidegate.lab.lab import Lab
+from tidegate.lab.lab import Lab, checked
 from tidegate.lab.rehearsal import Rehearsal, rehearsal_of
 from tidegate.lab.scenarios import SCENARIOS
 from tidegate.runbook.parse import parse_migration
@@ -58,43 +59,56 @@ def rehearse(context: click.Context, *, scenario: str, document: Path | None, pl
         options = Options.model_validate({**given, "strategy": SCENARIOS[scenario].strategy})
     except ValueError as error:
         raise _bad_option(error) from None
+    options = checked(options)
+    _writable(document)
     console, began = progress(plain=plain), time.time()
     store = Store(context.obj)
-    _writable(document)
     with console.status("starting the lab") as status:
         lab = Lab.start(options=options, progress=lambda now: status.update(_starting(now)))
-    with lab:
-        console.print(f"the lab is ready after {time.time() - began:.0f} s: {lab.folder}", highlight=False)
-        rehearsal = Rehearsal(lab, store, scenario, began)
-        code = asyncio.run(_whole(rehearsal, console, document))
-    context.exit(code)
-
-
-async def _whole(rehearsal: Rehearsal, console: Console, document: Path | None) -> int:
-    file = rehearsal.lab.book.migration
-    migration, _ = parse_migration(file.read_text(), str(file))
-    plan = await rehearsal.prepare(migration)
-    console.print(Planned(plan, (), last_rehearsal(rehearsal.store, migration.name)))
-    return await _conclude(rehearsal, console, document)
+    console.print(f"the lab is ready after {time.time() - began:.0f} s: {lab.folder}", highlight=False)
+    rehearsal = Rehearsal(lab, store, scenario, began)
+    context.exit(_in_its_lab(rehearsal, _whole(rehearsal, console, document)))
 
 
 def go_on(store: Store, run: str, *, plain: bool) -> int:
     """With a rehearsal whose process has ended, as long as its lab is there. Returns the exit code."""
     rehearsal = rehearsal_of(store, run)
-    with rehearsal.lab:
-        return asyncio.run(_conclude(rehearsal, progress(plain=plain)))
+    return _in_its_lab(rehearsal, _conclude(rehearsal, progress(plain=plain)))
+
+
+def _in_its_lab(rehearsal: Rehearsal, work: Coroutine[Any, Any, int]) -> int:
+    """The lab outlives only a run that has stopped, and can be gone on with."""
+    try:
+        code = asyncio.run(work)
+    except BaseException as error:
+        rehearsal.lab.stop()
+        if isinstance(error, asyncio.CancelledError):  # a termination signal
+            raise KeyboardInterrupt from None
+        raise
+    if rehearsal.over:
+        rehearsal.lab.stop()
+    else:
+        click.echo(f"  until then its lab stays, for ten minutes at most: {rehearsal.lab.folder}", err=True)
+    return code
+
+
+async def _whole(rehearsal: Rehearsal, console: Console, document: Path | None) -> int:
+    file = rehearsal.lab.book.migration
+    migration, _ = parse_migration(file.read_text(), str(file))
+    plan, findings = await rehearsal.plan(migration)
+    console.print(Planned(plan, findings, last_rehearsal(rehearsal.store, migration.name)))
+    must_pass(findings)
+    rehearsal.begin(plan)
+    return await _conclude(rehearsal, console, document)
 
 
 async def _conclude(rehearsal: Rehearsal, console: Console, document: Path | None = None) -> int:
     """Drive its run to the end, show the verdict, and return the exit code."""
 
     async def drive(store: Store, run: str) -> RunState:
-        return await drive_shown(store, run, console=console)
+        return await drive_shown(store, run, console=console, interrupted="its lab ends with it")
 
-    try:
-        state = await rehearsal.drive(drive)
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+    state = await rehearsal.drive(drive)
     if state.ended is None:
         click.echo(summary(Watch(rehearsal.store, rehearsal.run)), err=True)
         return exit_code(state)

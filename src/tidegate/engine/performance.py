@@ -73,7 +73,7 @@ async def _conclusive(
         failed = [finding for finding in findings if finding.verdict == "fail"]
         if failed:
             driver.add("step-found", {"findings": _dump(findings)}, stage=stage, step=step.name)
-            raise CheckFailed("; ".join(f.message for f in failed), where=step.name)
+            raise CheckFailed("; ".join(_named(f, step) for f in failed), where=step.name)
         if _accepted(findings, context, step):
             break
         open_ones = [finding for finding in findings if finding.verdict == "inconclusive"]
@@ -112,6 +112,11 @@ def _accepted(findings: Sequence[Finding], context: StepContext, step: AnyStep) 
     if context.approved(step.name):
         return all(finding.verdict != "fail" for finding in findings)
     return all(finding.verdict == "pass" for finding in findings)
+
+
+def _named(finding: Finding, step: AnyStep) -> str:
+    """A step with many checks says which."""
+    return finding.message if finding.check.startswith(step.name) else f"{finding.check}: {finding.message}"
 
 
 def _dump(findings: Sequence[Finding]) -> list[JsonValue]:

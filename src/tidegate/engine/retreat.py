@@ -48,7 +48,5 @@ async def _done(obedience: Obedience, piece: Piece, stage: str, step: AnyStep) -
     if not isinstance(work.failure, TidegateError):
         raise work.failure
     if driver.stop_asked is None:
-        obedience.stop(
-            f"the rollback is incomplete: {work.failure.brief}", work.failure.mend or "see to that"
-        )
+        obedience.stop(f"the rollback is incomplete: {work.failure.brief}", work.failure.mend or "see to that")
     return False

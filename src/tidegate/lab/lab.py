@@ -17,7 +17,7 @@ from tidegate.lab.book import AddressBook, Options
 from tidegate.lab.control import call, revived
 from tidegate.lab.servers.process import quiet_environment
 
-__all__ = ["Lab"]
+__all__ = ["Lab", "checked"]
 
 ENDS_WITHIN = 30
 """Seconds after which a supervisor is killed."""
@@ -38,7 +38,7 @@ class Lab:
 
         `folder` is new or empty; PostgreSQL's own user must be able to enter it. Raises UsageError, TidegateError.
         """
-        options = _checked(options or Options())
+        options = checked(options or Options())
         folder = _new_folder(folder)
         (folder / "options.json").write_text(options.model_dump_json())
         with (folder / "supervisor.log").open("wb") as log:
@@ -88,7 +88,8 @@ class Lab:
         self.stop()
 
 
-def _checked(options: Options) -> Options:
+def checked(options: Options) -> Options:
+    """With absolute paths. Raises UsageError for what isn't there."""
     if options.database is not None and not options.database.is_file():
         raise UsageError("there is no such dump", where=str(options.database), mend="name a file written by pg_dump")
     if options.objects is not None and not options.objects.is_dir():

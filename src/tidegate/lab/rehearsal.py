@@ -8,8 +8,9 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -27,6 +28,7 @@ from tidegate.lab.verdict import Evidence, Verdict, judge
 from tidegate.report import render
 from tidegate.runbook.migration import Migration
 from tidegate.runbook.plan import Plan
+from tidegate.runbook.step import Finding
 
 __all__ = ["Rehearsal", "rehearsal_of"]
 
@@ -55,25 +57,40 @@ class Rehearsal:
         """What is kept of it."""
         return self.store.folder / "runs" / self.run
 
-    async def prepare(self, migration: Migration) -> Plan:
-        """Users come, the plan is made, and its run begins its journal. Raises what planning raises."""
+    @property
+    def over(self) -> bool:
+        """Whether its run has ended; or never began."""
+        return not self.run or fold(self.store.events(self.run)).ended is not None
+
+    async def plan(self, migration: Migration) -> tuple[Plan, list[Finding]]:
+        """Users come; then as engine.planning.plan_migration."""
         await asyncio.to_thread(self.lab.call, "load-start")
         await asyncio.sleep(BEFORE_AND_AFTER)
-        plan, _ = await plan_migration(migration)
+        return await plan_migration(migration)
+
+    def begin(self, plan: Plan) -> None:
+        """A run of this plan begins its journal."""
         self.run = start(self.store, plan)
         self.folder.mkdir(parents=True, exist_ok=True)
         record = Record(scenario=self.scenario.name, lab=self.lab.folder, began=self.began)
         (self.folder / RECORD).write_text(record.model_dump_json())
-        return plan
 
-    async def drive(self, drive: Callable[[Store, str], Awaitable[RunState]]) -> RunState:
-        """`drive` drives the run, with fate and operator played beside it."""
+    async def drive(self, drive: Callable[[Store, str], Coroutine[Any, Any, RunState]]) -> RunState:
+        """`drive` drives the run, with fate and operator played beside it.
+
+        Raises TidegateError if the lab or the load generator has ended: then it shows nothing any more.
+        """
         playing = asyncio.create_task(play(self.lab, self.store, self.run, self.scenario))
+        driving = asyncio.create_task(drive(self.store, self.run))
         try:
-            return await drive(self.store, self.run)
+            await asyncio.wait({playing, driving}, return_when=asyncio.FIRST_COMPLETED)
+            if not driving.done():
+                playing.result()
+            return await driving
         finally:
-            playing.cancel()
-            await asyncio.gather(playing, return_exceptions=True)
+            for task in (playing, driving):
+                task.cancel()
+            await asyncio.gather(playing, driving, return_exceptions=True)
 
     async def conclude(self) -> Verdict:
         """Stop the users, compare the ledger, write the report. Raises TidegateError if a server doesn't answer."""

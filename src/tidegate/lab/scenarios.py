@@ -10,13 +10,14 @@ from pydantic import JsonValue
 from tidegate.engine.journal import Store
 from tidegate.engine.run import FORCED
 from tidegate.engine.state import RunState, fold
+from tidegate.errors import TidegateError
 from tidegate.lab.lab import Lab
 
 __all__ = ["SCENARIOS", "Fault", "Scenario", "play"]
 
 LOOK = 0.1
-KEEP_ALIVE = 60.0
-"""Seconds between calls to a lab that would end if nobody wanted it."""
+EVERY = 5.0
+"""Seconds between looks at the lab, which would end if nobody wanted it."""
 OPERATOR = "the rehearsal"
 EARLY = 0.3
 
@@ -88,22 +89,26 @@ class _Play:
 async def play(lab: Lab, store: Store, run: str, scenario: Scenario) -> None:
     """Beside the run, until it has ended: give the fault its moment, and say what an operator would say.
 
-    All that it remembers is in the journal, so that it can be played on after a crash.
+    All that it remembers is in the journal, so that it can be played on after a crash. Raises TidegateError if the
+    lab or its load generator has ended.
     """
     there = _Play(lab, store, run, scenario)
     there.state = fold(store.events(run))
     while there.state.ended is None:
-        await _keep_alive(there)
+        await _look_after(there)
         await _fate(there)
         _operate(there)
         await asyncio.sleep(LOOK)
         there.look()
 
 
-async def _keep_alive(there: _Play) -> None:
-    if time.monotonic() - there.asked > KEEP_ALIVE:
-        await asyncio.to_thread(there.lab.call, "ping")
-        there.asked = time.monotonic()
+async def _look_after(there: _Play) -> None:
+    if time.monotonic() - there.asked < EVERY:
+        return
+    there.asked = time.monotonic()
+    load = (await asyncio.to_thread(there.lab.call, "status"))["servers"].get("load")
+    if load is None or not load["up"]:
+        raise TidegateError("the load generator has ended", where="lab", mend=f"see {there.lab.folder}/load.log")
 
 
 async def _fate(there: _Play) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 
@@ -56,8 +56,9 @@ class DatabaseMove:
     def azure(self) -> Server:
         return self.servers["azure"]
 
-    async def facts(self) -> DatabaseFacts:
-        return await read_facts(self.aws, self.azure)
+    async def facts(self, users: Collection[str] = ()) -> DatabaseFacts:
+        """`users`: as whom the workload logs in."""
+        return await read_facts(self.aws, self.azure, users)
 
     async def ping(self, cloud: Cloud) -> None:
         await self.servers[cloud].value("select 1")

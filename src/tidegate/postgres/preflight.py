@@ -1,5 +1,6 @@
 """What would make the move fail, looked for before it starts. Reads facts; judges them without the servers."""
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -7,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from tidegate.errors import TidegateError
 from tidegate.postgres.binaries import client
 from tidegate.postgres.bookkeeping import has_bookkeeping
-from tidegate.postgres.catalog import copied_tables, is_empty, published_tables
+from tidegate.postgres.catalog import copied_tables, is_empty, published_tables, roles
 from tidegate.postgres.schema import login_roles
 from tidegate.postgres.server import Connection, Server, statement
 
@@ -43,7 +44,10 @@ class SideFacts(BaseModel):
 
 
 class DatabaseFacts(BaseModel):
-    """`keyless`, `unlogged`: tables that logical replication can't carry as they are."""
+    """`keyless`, `unlogged`: tables that logical replication can't carry as they are.
+
+    `unfenced`: as whom the workload logs in, and whom a fence doesn't close.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,6 +61,7 @@ class DatabaseFacts(BaseModel):
     always_triggers: list[str]
     large_objects: int
     missing_extensions: list[str]
+    unfenced: list[str]
     target_empty: bool
     pg_dump: str
     findings: list[Observation] = []
@@ -86,8 +91,8 @@ join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname not in ('pg_catalog', 'information_schema', 'tidegate') and n.nspname !~ '^pg_(toast|temp)' and """
 
 
-async def read_facts(aws: Server, azure: Server) -> DatabaseFacts:
-    """Raises Unreachable or Refused, naming the side."""
+async def read_facts(aws: Server, azure: Server, users: Collection[str]) -> DatabaseFacts:
+    """`users`: as whom the workload logs in. Raises Unreachable or Refused, naming the side."""
     async with azure.session() as there, aws.session() as here:
         logins = await login_roles(here)
         source, target = await _side(here, logins), await _side(there, logins)
@@ -106,6 +111,7 @@ async def read_facts(aws: Server, azure: Server) -> DatabaseFacts:
             always_triggers=[row[0] for row in await _all(here, NAMED + _ALWAYS)],
             large_objects=(await _all(here, "select count(*) from pg_catalog.pg_largeobject_metadata"))[0][0],
             missing_extensions=sorted(set(extensions) - available),
+            unfenced=sorted(set(users) - {role.name for role in await roles(here)}),
             # A move that was begun has proved it before it copied anything.
             target_empty=empty or await has_bookkeeping(azure),
             pg_dump=_pg_dump(target.version),
@@ -163,6 +169,11 @@ def judge(facts: DatabaseFacts) -> list[Observation]:
     check("triggers", "no trigger fires on applied changes", always if facts.always_triggers else "")
     large = f"{facts.large_objects} large objects: logical replication doesn't carry them"
     check("large_objects", "no large objects", large if facts.large_objects else "")
+    beyond = (
+        f"the workload logs in as {', '.join(facts.unfenced)}, whom the fence can't keep out: a superuser, a "
+        "replication role, the migration's own login, or nobody with rights here; give it a login of its own"
+    )
+    check("fence", "whoever the workload logs in as can be kept out", beyond if facts.unfenced else "")
     lacking = f"not available on azure: {', '.join(facts.missing_extensions)}; add them to azure.extensions"
     check("extensions", "every extension is available on azure", lacking if facts.missing_extensions else "")
     check("empty", "the database on azure is empty", "" if facts.target_empty else "the database on azure isn't empty")

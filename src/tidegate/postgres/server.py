@@ -13,6 +13,8 @@ import psycopg
 from psycopg import sql
 
 from tidegate.errors import Refused, Unreachable
+from tidegate.postgres.tls import client_options, context, peer_options
+from tidegate.postgres.tls import environment as tls_environment
 from tidegate.runbook.migration import Cloud, DatabaseServer
 from tidegate.secret import resolve
 
@@ -51,7 +53,8 @@ class Server:
         parts = urlsplit(spec.dsn)
         self.host, self.port = parts.hostname or "", parts.port or 5432
         self.user, self.database = unquote(parts.username or ""), unquote(parts.path.lstrip("/"))
-        self.options = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+        self.given = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+        self.options = client_options(self.host, self.given)
 
     @property
     def where(self) -> str:
@@ -84,7 +87,7 @@ class Server:
                 database=self.database,
                 password=self._password(),
                 timeout=CONNECT_SECONDS,
-                ssl=cast("Literal['prefer']", self.options.get("sslmode", "prefer")),
+                ssl=cast("Literal['prefer']", context(self.options)),
                 server_settings={"application_name": "tidegate", "search_path": ""},
             )
 
@@ -100,7 +103,7 @@ class Server:
         """How the other cloud's server connects to this one, for its subscription."""
         host, _, port = (self.spec.replication_peer or self.spec.peer or f"{self.host}:{self.port}").rpartition(":")
         parts = {"host": host, "port": port, "dbname": self.database, "user": user, "password": password}
-        parts |= {"connect_timeout": str(CONNECT_SECONDS)} | STEADY | self.options
+        parts |= {"connect_timeout": str(CONNECT_SECONDS)} | STEADY | peer_options(host, self.given)
         return " ".join(f"{key}='{_quoted(value)}'" for key, value in parts.items())
 
     def client_environment(self) -> dict[str, str]:
@@ -114,7 +117,7 @@ class Server:
             "PGAPPNAME": "tidegate",
             "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
         }
-        return environment | ({"PGSSLMODE": self.options["sslmode"]} if "sslmode" in self.options else {})
+        return environment | tls_environment(self.options)
 
     @contextmanager
     def explained(self) -> Generator[None]:

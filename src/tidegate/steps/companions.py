@@ -19,7 +19,7 @@ BEAT = 0.2
 
 async def traffic(workload: Workload, add: Callable[[dict[str, JsonValue]], object]) -> None:
     """Once a second: requests and errors per second, their split, and each store's lag."""
-    before = after = None
+    before, looked = None, time.monotonic()
     while True:
         began = time.monotonic()
         try:
@@ -28,8 +28,8 @@ async def traffic(workload: Workload, add: Callable[[dict[str, JsonValue]], obje
         except TidegateError:
             after, lag = None, {}
         if before is not None and after is not None:
-            add(_sample(rates(before, after, SECOND), lag))
-        before = after
+            add(_sample(rates(before, after, began - looked), lag))
+        before, looked = after, began
         await asyncio.sleep(max(0.05, SECOND - (time.monotonic() - began)))
 
 

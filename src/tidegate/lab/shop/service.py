@@ -58,7 +58,7 @@ class Shop:
                     try:
                         response = await handler(request, stores)
                     except BROKEN as error:
-                        logging.getLogger("shop").warning("%s %s: %s", request.method, request.url.path, error)
+                        logging.getLogger("shop").warning("%s %s: %r", request.method, request.url.path, error)
                         response = PlainTextResponse("a store doesn't answer", 503)
                 response.headers["x-shop-cloud"] = self.cloud
                 response.headers["x-shop-primary"] = stores.primary
