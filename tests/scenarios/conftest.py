@@ -13,7 +13,7 @@ import pytest
 from tidegate.engine.journal import Event, Store
 from tidegate.engine.state import RunState, fold
 
-SMALL = ("--rows", "5000", "--receipts", "150", "--bake", "1.5", "--watch", "1.5")
+SMALL = ("--rows", "5000", "--receipts", "150", "--rate", "120", "--bake", "1.5", "--watch", "1.5")
 LONGEST = 240
 
 
