@@ -16,4 +16,4 @@ def test_the_guard_notices_and_traffic_goes_home(rehearse):
     assert all(not step.touched for stage in state.stages for step in stage.steps)
     kinds = [event.kind for event in rehearsed.events]
     assert kinds.index("decided") < kinds.index("step-undoing")
-    assert [event.step for event in rehearsed.events if event.stage == "retreat"][0] == "traffic-home"
+    assert next(event.step for event in rehearsed.events if event.stage == "retreat") == "traffic-home"
