@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from sample import sample_document
+from tidegate.edges import edge as edges
 from tidegate.edges import open_edge
 from tidegate.edges.bootstrap import bootstrap
 from tidegate.edges.criteria import after_shift
@@ -24,6 +25,13 @@ from tidegate.runbook.migration import Migration, Shift
 
 class Edge:
     """Everything of one edge: the plane under test, its Envoy, its hold service, and both upstreams."""
+
+    migration: Migration
+    runners: dict[str, web.AppRunner]
+    holder: Process
+    envoy: Envoy
+    plane: edges.Edge
+    session: aiohttp.ClientSession
 
     def __init__(self) -> None:
         self.status = {"aws": 200, "azure": 200}

@@ -54,7 +54,9 @@ class MemoryLead:
     name = "orders"
 
     def __init__(self, world: World, source: Cloud) -> None:
-        self.world, self.source, self.target = world, source, other(source)
+        self.world = world
+        self.source: Cloud = source
+        self.target: Cloud = other(source)
 
     async def arm(self) -> None:
         self.world.tick("arm")
