@@ -5,9 +5,10 @@ import json
 
 from tidegate.errors import TidegateError
 from tidegate.lab.book import AddressBook
+from tidegate.lab.servers.envoy import Envoy
 from tidegate.lab.servers.postgres import Postgres
 from tidegate.lab.servers.wan import Wan
-from tidegate.lab.world import World
+from tidegate.lab.world import Program, World
 from tidegate.runbook.migration import Cloud
 
 __all__ = ["Faults"]
@@ -32,6 +33,15 @@ class Faults:
     async def kill(self, server: str) -> None:
         """As a machine dies. Nothing restarts it. Idempotent."""
         await self.world.run(self.world.server(server).kill)
+
+    async def restart(self, server: str) -> None:
+        """What was killed, where it was, with what it had. What has its data in memory can't come back."""
+        there = self.world.server(server)
+        if there.process.alive:
+            raise TidegateError("it runs", where=server)
+        if not isinstance(there, Postgres | Envoy | Program):
+            raise TidegateError("what it had is gone", where=server, mend="start another lab")
+        await self.world.run(there.restart)
 
     async def destroy(self, server: str) -> None:
         """Its data is gone as well."""

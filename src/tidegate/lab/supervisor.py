@@ -9,6 +9,7 @@ Reads FOLDER/options.json and answers on FOLDER/control (see control.py). Verbs,
     fault {cloud, errors}    that share of the shop's requests in that cloud fails
     cut, heal {link}         a link of the network between the clouds
     kill, destroy {server}   SIGKILL to all of it; destroy takes its data as well
+    restart {server}         one that was killed; those with their data in memory can't come back
     stop                     ends everything
 
 If it can't start, FOLDER/failure.json says why.
@@ -90,6 +91,7 @@ class Supervisor:
             "cut": faults.cut,
             "heal": faults.heal,
             "kill": faults.kill,
+            "restart": faults.restart,
             "destroy": faults.destroy,
         }
         self.state = "ready"

@@ -54,15 +54,24 @@ class Program:
     """A module that python runs; ready when it listens on `port`, if it has one."""
 
     def __init__(self, name: str, log: Path, module: str, *arguments: str | Path, port: int | None = None) -> None:
-        self.process = Process(name, [sys.executable, "-m", module, *arguments], log)
-        if port is not None:
-            self.process.wait_until(lambda: listens(port))
+        self.name, self.log, self.port = name, log, port
+        self.argv = [sys.executable, "-m", module, *arguments]
+        self.process = self._start()
+
+    def restart(self) -> None:
+        self.process = self._start()
 
     def stop(self) -> None:
         self.process.stop()
 
     def kill(self) -> None:
         self.process.kill()
+
+    def _start(self) -> Process:
+        process, port = Process(self.name, self.argv, self.log), self.port
+        if port is not None:
+            process.wait_until(lambda: listens(port))
+        return process
 
 
 class World:
