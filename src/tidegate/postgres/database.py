@@ -72,9 +72,10 @@ class DatabaseMove:
             await forward.ensure_publication()
             await self._copy(forward, note)
         await forward.subscribe(enabled=True)
-        note("copied; changes stream")
+        note("copied; waits until changes stream")
         while not await forward.streaming():
             await asyncio.sleep(0.1)
+        note("copied; changes stream")
 
     async def _prove_empty(self) -> None:
         """Everything that a rollback will drop was made after this was noted."""
@@ -212,7 +213,8 @@ class DatabaseMove:
         query = """select 'publication' from pg_catalog.pg_publication where pubname like %(like)s
             union all select 'subscription' from pg_catalog.pg_subscription where subname like %(like)s
             union all select 'slot' from pg_catalog.pg_replication_slots where slot_name like %(like)s
-            union all select 'role' from pg_catalog.pg_roles where rolname like %(like)s"""
+            union all select 'role' from pg_catalog.pg_roles where rolname like %(like)s
+            union all select 'bookkeeping' from pg_catalog.pg_namespace where nspname = 'tidegate'"""
         found: list[str] = []
         for cloud, server in self.servers.items():
             async with server.session() as connection:

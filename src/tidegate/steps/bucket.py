@@ -104,7 +104,9 @@ class BucketFinish(BucketStep):
         await self.bucket.disarm()
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
-        return [Finding(check=self.name, verdict="pass", message=f"{self.store} lives on Azure alone")]
+        ended = self.bucket.phase in (None, "ended")
+        message = f"{self.store} lives on Azure alone" if ended else f"changes of {self.store} still go to AWS"
+        return [Finding(check=self.name, verdict="pass" if ended else "fail", message=message)]
 
     async def undo(self, context: Context, facts: NoFacts) -> None:
         raise TidegateError("the mirror has ended: this is past the point of no return", where=self.name)

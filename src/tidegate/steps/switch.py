@@ -73,7 +73,11 @@ class Switch(PlaneStep[NoFacts]):
             await self._finish_forward(context)
             await self._turn(context, "aws", "back", lambda: False)
         else:  # killed before the commit: the source may still be fenced
-            await abandon(self._parties("azure", 1))
+            parties = self._parties("azure", 1)
+            try:
+                await abandon(parties)
+            finally:
+                await _close(parties)
 
     async def _turn(self, context: Context, owner: Cloud, turn: str, stopping: Callable[[], bool]) -> None:
         """What an earlier process left half done is finished or taken back first, by the ownership row."""
@@ -86,8 +90,7 @@ class Switch(PlaneStep[NoFacts]):
             objectives = self.workload.migration.objectives
             timings = await switch(parties, ownership, hold=objectives.hold, stopping=stopping, note=context.note)
         finally:
-            for store in parties.stores:
-                await store.close()
+            await _close(parties)
         context.remember(turn, "done")
         context.note(f"{owner} owns the writes", **_milliseconds(timings))
 
@@ -127,6 +130,11 @@ class Switch(PlaneStep[NoFacts]):
         objectives = workload.migration.objectives
         lag = dict.fromkeys(databases, objectives.lag) | dict.fromkeys(buckets, objectives.lag_objects)
         return Parties(stores, lead, workload.edge, workload.edge, workload.directory, lag, routes)
+
+
+async def _close(parties: Parties) -> None:
+    for store in parties.stores:
+        await store.close()
 
 
 def _milliseconds(timings: Timings) -> dict[str, float]:
