@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from tidegate.edges import open_edge
 from tidegate.edges.edge import Held, Routes
@@ -49,6 +50,8 @@ SMALL = ("--rows", "3000", "--receipts", "100", "--bake", "1", "--watch", "1", "
 LONGEST = 240.0
 """Seconds for which one process is waited for: a machine may be busy."""
 LOOK = 0.01
+TRIES = 5
+"""How often what has stopped is gone on with: a slow machine needs longer than a switch may take."""
 CLOUDS: tuple[Cloud, Cloud] = ("aws", "azure")
 BROKEN_BY_KILLS = ("no request fails", "no request fails but by the fault", "traffic leaves Azure at once")
 """Promises about a process that lives: while it is dead, a fenced database refuses, and nobody sends traffic home."""
@@ -56,7 +59,7 @@ BROKEN_BY_KILLS = ("no request fails", "no request fails but by the fault", "tra
 
 def seed() -> int:
     given = os.environ.get("TIDEGATE_KILL_SEED")
-    return int(given) if given else random.SystemRandom().randrange(1_000_000)
+    return int(given) if given else random.randrange(1_000_000)
 
 
 @dataclass(frozen=True)
@@ -120,12 +123,15 @@ class Rehearsed:
 
     folder: Path
     scenario: str
-    options: tuple[str, ...] = SMALL
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     lab: Lab | None = None
     kills: list[str] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
+    """Why it has stopped by itself."""
     in_the_switch: int = 0
     run: str = ""
+    seed: int | None = None
     before: set[str] = field(default_factory=set)
     """AWS's catalogue."""
     store: Store | None = None
@@ -139,7 +145,7 @@ class Rehearsed:
 
     def begin(self) -> None:
         """Return when its run has begun."""
-        self._spawn("rehearse", "--plain", "--scenario", self.scenario, *self.options)
+        self._spawn("rehearse", "--plain", "--scenario", self.scenario, *SMALL, *self.options)
         until(lambda: self._record() or self._over(), "the rehearsal begins")
         record = self._record()
         assert record is not None, self.said()
@@ -149,20 +155,42 @@ class Rehearsed:
         self.store = Store(self.folder / "store")
         until(lambda: self._begun() or self._over(), "the run begins")
 
+    def wait_for(self, happens: Callable[[RunState], object]) -> RunState:
+        """While its process lives."""
+        until(lambda: happens(self.look()) or self._over(), "it happens to the run")
+        assert happens(self.look()), self.said()
+        return self.look()
+
+    def says(self) -> tuple[int, str]:
+        """With what exit code its process has ended, and what it has said."""
+        return self.process.wait(LONGEST), self.said()
+
     def go_on(self) -> None:
         self._life = self.look().last.seq
         self._spawn("resume", "--plain", self.run)
         until(lambda: self._begun() or self._over(), "the run goes on")
 
-    def shoot(self, aims: Iterator[Aim]) -> None:
+    def shoot(self, draw: Callable[[random.Random], Iterable[Aim]]) -> None:
         """A process for each aim, until there are none left or the run has ended."""
-        for aim in aims:
+        self.seed = seed()
+        for aim in draw(random.Random(self.seed)):
             if not self._hit(aim):
                 break
             time.sleep(aim.rest)
             self.go_on()
-        until(lambda: self.look().ended is not None or self._over(), "the run ends")
-        assert self.look().ended is not None, f"{self.kills}\n{self.said()}"
+        self.finish()
+
+    def finish(self) -> None:
+        """As an operator would: what has stopped and says that it can be gone on with, is gone on with."""
+        for _ in range(TRIES):
+            until(lambda: self.look().ended is not None or self._over(), "the run ends")
+            if self.look().ended is not None:
+                return
+            assert self.look().status == "stopped", f"{self.story}\n{self.said()}"
+            assert "tidegate resume" in self.look().mend
+            self.stops.append(self.look().reason)
+            self.go_on()
+        pytest.fail(f"it doesn't end: {self.story}\n{self.said()}")
 
     def _hit(self, aim: Aim) -> bool:
         """False if the run has ended before its moment came."""
@@ -170,7 +198,7 @@ class Rehearsed:
         while (moment := self._moment(aim)) is None:
             if self.look().ended is not None or self._over() or self._missed(aim):
                 return self.look().ended is None and not self._over() and self._hit(Aim(aim.delay, rest=aim.rest))
-            assert time.monotonic() < deadline, f"{aim}: {self.kills}\n{self.said()}"
+            assert time.monotonic() < deadline, f"{aim}: {self.story}\n{self.said()}"
             time.sleep(LOOK)
         time.sleep(max(0.0, moment + aim.delay - time.time()))
         if self.look().ended is not None:
@@ -208,7 +236,7 @@ class Rehearsed:
 
     def ended(self) -> Ended:
         """The lab still runs; its verdict, and what is left in it. The last process dies before it can end the lab."""
-        until(lambda: self.look().ended is not None or self._over(), "the run ends")
+        self.finish()
         self.process.kill()
         self.process.wait()
         verdict = asyncio.run(rehearsal_of(self.store, self.run).conclude())
@@ -243,19 +271,18 @@ class Rehearsed:
         password = resolve(self.lab.book.database_password.of(cloud))
         dsn = f"postgresql://postgres@{self.lab.book.database.of(cloud)}/shop"
         with psycopg.connect(dsn, password=password, autocommit=True) as connection:
-            return connection.execute(sql).fetchall()
+            return connection.execute(sql.encode()).fetchall()
 
     def catalogue(self, cloud: Cloud) -> set[str]:
         """Who may log in, what there is, who may do what with it, and how it is kept."""
-        schemas = "(n.nspname = 'public' or n.nspname !~ '^(pg_|information_schema)') and n.nspname <> 'tidegate'"
+        own = "from pg_class c join pg_namespace n on n.oid = c.relnamespace and n.nspname !~ '^(pg_|inf|tidegate)'"
         rows = self.query(
             cloud,
             f"""select 'role', rolname, rolcanlogin::text, '' from pg_roles where rolname !~ '^(pg_|tidegate)'
             union all select 'table', c.oid::regclass::text, coalesce(c.reloptions::text, ''), c.relreplident::text
-                from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p') and {schemas}
+                {own} where c.relkind in ('r', 'p')
             union all select 'right', c.oid::regclass::text, a.grantee::regrole::text, a.privilege_type
-                from pg_class c join pg_namespace n on n.oid = c.relnamespace cross join aclexplode(c.relacl) a
-                where {schemas}""",
+                {own} cross join aclexplode(c.relacl) a""",
         )
         return {" ".join(row) for row in rows}
 
@@ -269,6 +296,12 @@ class Rehearsed:
             union all select 'session' from pg_stat_activity where application_name = 'tidegate'""",
         )
         return [row[0] for row in rows]
+
+    @property
+    def story(self) -> str:
+        head = f"{self.scenario}: {len(self.kills)} kills, {self.in_the_switch} inside the switch"
+        head = head if self.seed is None else f"{head} (TIDEGATE_KILL_SEED={self.seed})"
+        return "\n  ".join([head, *self.kills, *(f"stopped by itself: {reason}" for reason in self.stops)])
 
     def said(self) -> str:
         return self.log.read_text()
@@ -286,8 +319,16 @@ class Rehearsed:
             except TidegateError:
                 continue
 
+    def tidegate(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Another process, from another terminal."""
+        argv = self._argv(*words)
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=LONGEST, cwd=self.folder)
+
+    def _argv(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "tidegate", "--store", str(self.folder / "store"), *words]
+
     def _spawn(self, *words: str) -> None:
-        argv = [sys.executable, "-m", "tidegate", "--store", str(self.folder / "store"), *words]
+        argv = self._argv(*words)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder)
 
@@ -301,3 +342,7 @@ class Rehearsed:
     def _record(self) -> Path | None:
         found = [*self.folder.glob("store/runs/*/rehearsal.json")]
         return found[0] if found and found[0].read_text().endswith("}") else None
+
+
+STORIES: list[Rehearsed] = []
+"""All that were begun by the tests of this process."""

@@ -1,34 +1,25 @@
 """tidegate killed for real, again and again, in whole rehearsals: what was begun is finished or taken back."""
 
-import random
-from collections.abc import Callable, Iterator
+import asyncio
+import signal
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
 
+import psutil
 import pytest
 
-from crash.killing import BROKEN_BY_KILLS, Aim, Ended, Rehearsed, at_once, inside, later, seed
+from crash.killing import BROKEN_BY_KILLS, Aim, Ended, Rehearsed, at_once, inside, later, until
 from tidegate.edges.edge import Routes
+from tidegate.engine.state import RunState
+from tidegate.errors import Unreachable
+from tidegate.lab.lab import Lab
 from tidegate.lab.scenarios import SCENARIOS
 
 EVERYBODY = 10_000
 EMPTY = {"role postgres true "}
-
-
-@pytest.fixture
-def rehearse(tmp_path) -> Iterator[Callable[[str, list[Aim]], Rehearsed]]:
-    """`rehearse(scenario, aims)`: a rehearsal whose process was killed at each aim that it came to, and has ended."""
-    started: list[Rehearsed] = []
-
-    def run(scenario: str, aims: list[Aim]) -> Rehearsed:
-        started.append(rehearsed := Rehearsed(tmp_path, scenario))
-        rehearsed.begin()
-        rehearsed.shoot(iter(aims))
-        return rehearsed
-
-    yield run
-    for rehearsed in started:
-        print(f"{rehearsed.scenario}: {rehearsed.in_the_switch} of {len(rehearsed.kills)} inside the switch")
-        print(*rehearsed.kills, sep="\n")
-        rehearsed.stop()
+LONGER_THAN_THE_HOLD = 9.0
 
 
 def must_be_whole(rehearsed: Rehearsed, ended: Ended) -> None:
@@ -55,9 +46,191 @@ def must_be_whole(rehearsed: Rehearsed, ended: Ended) -> None:
 
 
 def test_killed_inside_both_switches_nothing_is_lost(rehearse):
-    chance = random.Random(number := seed())
-    print(f"TIDEGATE_KILL_SEED={number}")
-    aims = [later(chance, 3), inside("forward", chance), at_once(chance), inside("back", chance), at_once(chance)]
-    rehearsed = rehearse("fault-after-switch", aims)
+    def draw(chance: Random) -> Iterable[Aim]:
+        yield later(chance, 3)
+        yield inside("forward", chance)
+        yield at_once(chance)
+        yield inside("back", chance)
+        yield at_once(chance)
+
+    rehearsed = rehearse("fault-after-switch")
+    rehearsed.shoot(draw)
     must_be_whole(rehearsed, rehearsed.ended())
     assert len(rehearsed.kills) >= 4
+
+
+def anywhere(chance: Random) -> Iterable[Aim]:
+    while True:
+        yield later(chance)
+
+
+def forward(chance: Random) -> Iterable[Aim]:
+    yield later(chance)
+    yield inside("forward", chance)
+    yield at_once(chance)
+    yield inside("forward", chance)
+    for _ in range(3):
+        yield later(chance)
+
+
+def back(chance: Random) -> Iterable[Aim]:
+    yield inside("forward", chance)
+    yield at_once(chance)
+    for _ in range(2):
+        yield inside("back", chance)
+        yield at_once(chance)
+    yield later(chance, 1)
+
+
+def after_a_rest(chance: Random) -> Iterable[Aim]:
+    """Nobody is there when it dies: the hold has long expired when it goes on."""
+    yield later(chance, 3)
+    yield inside("forward", chance, LONGER_THAN_THE_HOLD)
+    yield inside("forward", chance, LONGER_THAN_THE_HOLD)
+    yield inside("back", chance, LONGER_THAN_THE_HOLD)
+    yield later(chance, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scenario", "draw"),
+    [
+        ("incremental", forward),
+        ("incremental", anywhere),
+        ("window", forward),
+        ("window", after_a_rest),
+        ("fault-before-switch", anywhere),
+        ("fault-after-switch", back),
+        ("fault-after-switch", after_a_rest),
+        ("target-lost-after-switch", forward),
+        ("target-lost-after-switch", anywhere),
+    ],
+)
+def test_killed_at_any_moment_it_is_finished_or_taken_back(rehearse, scenario, draw):
+    rehearsed = rehearse(scenario)
+    rehearsed.shoot(draw)
+    must_be_whole(rehearsed, rehearsed.ended())
+    assert len(rehearsed.kills) >= 3
+
+
+@pytest.mark.slow
+def test_what_is_held_when_it_dies_is_let_go_and_counted(rehearse):
+    rehearsed = rehearse("window")
+    until(lambda: asyncio.run(rehearsed.edge())[0].waiting, "requests are held")
+    rehearsed.kill("while requests are held")
+    before, _ = asyncio.run(rehearsed.edge())
+    until(lambda: asyncio.run(rehearsed.edge())[0].waiting == 0, "the hold expires")
+    after, _ = asyncio.run(rehearsed.edge())
+    assert after.expired >= before.expired + before.waiting
+    rehearsed.go_on()
+    must_be_whole(rehearsed, rehearsed.ended())
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A rehearsal that a second process wanted to drive, and that Ctrl-C has ended."""
+
+    first: int
+    second: subprocess.CompletedProcess[str]
+    code: int
+    said: str
+    state: RunState
+    running: list[int]
+    lab: Lab
+
+
+@pytest.fixture
+def interrupted(rehearse) -> Interrupted:
+    rehearsed = rehearse("incremental")
+    first = rehearsed.process.pid
+    servers = [server["pid"] for server in rehearsed.lab.call("status")["servers"].values()]
+    second = rehearsed.tidegate("resume", "--plain", rehearsed.run)
+    rehearsed.wait_for(lambda state: state.step("replicate-orders").began)
+    rehearsed.process.send_signal(signal.SIGINT)
+    code, said = rehearsed.says()
+    running = [pid for pid in servers if psutil.pid_exists(pid)]
+    return Interrupted(first, second, code, said, rehearsed.look(), running, rehearsed.lab)
+
+
+def test_two_cannot_drive_one_run_and_ctrl_c_ends_all_that_was_started(interrupted):
+    second = interrupted.second
+    assert (second.returncode, second.stdout) == (1, "")
+    assert f"process {interrupted.first} drives this run already" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert interrupted.code == 130
+    assert "interrupted" in interrupted.said.splitlines()[-1]
+    assert "Traceback" not in interrupted.said
+    assert (interrupted.state.status, interrupted.state.reason) == ("stopped", "interrupted")
+    assert interrupted.running == []
+    with pytest.raises(Unreachable):
+        Lab.attach(interrupted.lab.folder)
+
+
+def loses(rehearsed: Rehearsed, server: str, when: Callable[[RunState], object]) -> str:
+    """Kill a server of the lab when that has happened; the reason for which the run then stops."""
+    rehearsed.wait_for(when)
+    rehearsed.lab.call("kill", server=server)
+    code, said = rehearsed.says()
+    state = rehearsed.look()
+    assert (state.status, code) == ("stopped", 1), said
+    assert "Traceback" not in said
+    assert state.mend
+    return state.reason
+
+
+def comes_back(rehearsed: Rehearsed, server: str) -> None:
+    rehearsed.lab.call("restart", server=server)
+    rehearsed.go_on()
+    must_be_whole(rehearsed, rehearsed.ended())
+
+
+def test_a_database_that_dies_while_it_is_filled(rehearse):
+    rehearsed = rehearse("window")
+    reason = loses(rehearsed, "postgres-azure", lambda state: state.step("replicate-orders").began)
+    assert "orders on azure" in reason
+    comes_back(rehearsed, "postgres-azure")
+
+
+@pytest.mark.slow
+def test_a_database_that_dies_while_it_is_left(rehearse):
+    rehearsed = rehearse("window")
+    reason = loses(rehearsed, "postgres-aws", lambda state: state.step("switch").kept.get("forward"))
+    assert "orders on aws" in reason
+    comes_back(rehearsed, "postgres-aws")
+
+
+@pytest.mark.slow
+def test_an_edge_that_dies_while_users_are_shifted(rehearse):
+    rehearsed = rehearse("incremental")
+    reason = loses(rehearsed, "envoy", lambda state: state.step("shift-5%").began)
+    assert "edge doesn't answer" in reason
+    comes_back(rehearsed, "envoy")
+
+
+@pytest.mark.slow
+def test_a_hold_that_dies_before_it_is_needed(rehearse):
+    rehearsed = rehearse("window")
+    reason = loses(rehearsed, "hold", lambda state: state.step("endpoints").began)
+    assert "edge doesn't answer" in reason
+    comes_back(rehearsed, "hold")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("server", "stage"), [("moto", "replicate"), ("azurite", "verify")])
+def test_objects_that_are_gone_stop_the_run_with_their_name(rehearse, server, stage):
+    rehearsed = rehearse("window", "--receipts", "1000")
+    reason = loses(rehearsed, server, lambda state: state.step(f"{stage}-receipts").began)
+    assert "receipts on " in reason
+
+
+@pytest.mark.slow
+def test_a_network_that_is_cut_is_waited_for(rehearse):
+    rehearsed = rehearse("window")
+    rehearsed.lab.call("cut", link="replication-aws")
+    rehearsed.wait_for(lambda state: "wait" in state.step("replicate-orders").note)
+    rehearsed.lab.call("heal", link="replication-aws")
+    rehearsed.wait_for(lambda state: state.step("verify-orders").status == "done")
+    rehearsed.lab.call("cut", link="replication-aws")
+    rehearsed.wait_for(lambda state: state.step("switch").note)
+    rehearsed.lab.call("heal", link="replication-aws")
+    must_be_whole(rehearsed, rehearsed.ended())
