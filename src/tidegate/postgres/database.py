@@ -193,6 +193,7 @@ class DatabaseMove:
         await self._end_streams(target_gone=target_gone)
         if not target_gone and await has_bookkeeping(self.azure):
             if await read_note(self.azure, "empty") is not None:
+                await _end_others(self.azure)
                 await reset_target(self.azure)
             await self._forget(self.azure)
         if await has_bookkeeping(self.aws):
@@ -227,6 +228,7 @@ class DatabaseMove:
 
     async def _take_back(self) -> None:
         await self._stream("azure").drop()
+        await _end_others(self.azure)
         await reset_target(self.azure)
 
     async def _end_streams(self, *, target_gone: bool) -> None:
@@ -255,3 +257,13 @@ class DatabaseMove:
 
     def _stream(self, into: Cloud) -> Stream:
         return stream_into(into, self.servers, self.names)
+
+
+async def _end_others(server: Server) -> None:
+    """A pg_restore outlives the process that started it, and must not go on with what is dropped now."""
+    query = """select count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity
+        where datname = current_database() and backend_type = 'client backend' and usename = current_user
+        and application_name = 'tidegate' and pid <> pg_catalog.pg_backend_pid()"""
+    async with server.session() as connection:
+        while (row := await (await connection.execute(query)).fetchone()) and row[0]:
+            await asyncio.sleep(0.02)

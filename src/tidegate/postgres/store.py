@@ -132,11 +132,17 @@ class DatabaseStore:
 
 
 async def read_ownership(server: Server) -> Ownership | None:
-    """The row with the highest epoch on this side."""
+    """The row with the highest epoch on this side. A commit that is on its way, whoever sent it, is waited for."""
     if not await server.value("select to_regclass('tidegate.ownership') is not null"):
         return None
-    rows = await server.rows("select run, epoch, owner from tidegate.ownership order by epoch desc limit 1")
-    return Ownership(*rows[0]) if rows else None
+    async with server.session() as connection, connection.transaction():
+        # A process that died, or lost its connection, while the server was committing, has left this lock to it.
+        await connection.execute("lock table tidegate.ownership in share mode")
+        cursor = await connection.execute(
+            "select run, epoch, owner from tidegate.ownership order by epoch desc limit 1"
+        )
+        row = await cursor.fetchone()
+    return Ownership(*row) if row else None
 
 
 async def set_sequences(source: Connection, target: Connection) -> None:
