@@ -52,6 +52,7 @@ LONGEST = 240.0
 LOOK = 0.01
 TRIES = 5
 """How often what has stopped is gone on with: a slow machine needs longer than a switch may take."""
+OWNER = {"forward": "azure", "back": "aws"}
 CLOUDS: tuple[Cloud, Cloud] = ("aws", "azure")
 BROKEN_BY_KILLS = ("no request fails", "no request fails but by the fault", "traffic leaves Azure at once")
 """Promises about a process that lives: while it is dead, a fenced database refuses, and nobody sends traffic home."""
@@ -64,15 +65,20 @@ def seed() -> int:
 
 @dataclass(frozen=True)
 class Aim:
-    """Kill `delay` seconds after `turn` ("forward", "back") has begun in this process; or after the process has."""
+    """Kill `delay` seconds after `turn` ("forward", "back") has begun in this process; or after the process has.
+
+    `held`: after it has begun to hold requests.
+    """
 
     delay: float
     turn: str = ""
+    held: bool = False
     rest: float = 0.0
     """Seconds between the kill and what goes on."""
 
     def __str__(self) -> str:
-        text = f"{self.delay * 1000:.0f} ms after {self.turn or 'it'} began"
+        what = f"{self.turn} held requests" if self.held else f"{self.turn or 'it'} began"
+        text = f"{self.delay * 1000:.0f} ms after {what}"
         return f"{text}, then {self.rest:.0f} s of rest" if self.rest else text
 
 
@@ -86,7 +92,8 @@ def at_once(chance: random.Random) -> Aim:
 
 
 def inside(turn: str, chance: random.Random, rest: float = 0.0) -> Aim:
-    return Aim(chance.uniform(0.0, 1.2), turn, rest)
+    held = chance.random() < 0.7
+    return Aim(chance.uniform(0.0, 0.8 if held else 1.2), turn, held=held, rest=rest)
 
 
 def until(happens: Callable[[], object], what: str, seconds: float = LONGEST) -> None:
@@ -200,9 +207,10 @@ class Rehearsed:
                 return self.look().ended is None and not self._over() and self._hit(Aim(aim.delay, rest=aim.rest))
             assert time.monotonic() < deadline, f"{aim}: {self.story}\n{self.said()}"
             time.sleep(LOOK)
-        time.sleep(max(0.0, moment + aim.delay - time.time()))
-        if self.look().ended is not None:
-            return False
+        while time.time() < moment + aim.delay:
+            if self.look().ended is not None or self._over():
+                return False
+            time.sleep(LOOK)
         self.kill(str(aim))
         return True
 
@@ -220,8 +228,13 @@ class Rehearsed:
         for event in self._events:
             if event.seq <= self._life:
                 continue
-            begun = event.kind == "step-kept" and event.data == {"key": aim.turn, "value": "begun"}
-            if begun or (not aim.turn and event.kind == "begun"):
+            if aim.held:
+                happened = str(event.figure("text")).startswith(f"requests are held while {OWNER[aim.turn]}")
+            elif aim.turn:
+                happened = event.kind == "step-kept" and event.data == {"key": aim.turn, "value": "begun"}
+            else:
+                happened = event.kind == "begun"
+            if happened:
                 return event.at
         return None
 
