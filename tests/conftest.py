@@ -11,7 +11,6 @@ from tidegate.lab.servers.azurite import Azurite
 from tidegate.lab.servers.moto import Moto
 from tidegate.lab.servers.postgres import Postgres
 
-
 # a machine that is busy with something else is no finding
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
