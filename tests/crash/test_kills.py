@@ -22,6 +22,11 @@ EMPTY = {"role postgres true "}
 LONGER_THAN_THE_HOLD = 9.0
 
 
+def slow(test: Callable[..., None]) -> Callable[..., None]:
+    """Killed that often, objects pile up, and a busy machine takes its time to bring them over."""
+    return pytest.mark.slow(pytest.mark.timeout(1500)(test))
+
+
 def must_be_whole(rehearsed: Rehearsed, ended: Ended) -> None:
     """What was acknowledged is there once, where the writes belong; and nothing else of the run is."""
     state, scenario = ended.state, SCENARIOS[rehearsed.scenario]
@@ -92,7 +97,7 @@ def after_a_rest(chance: Random) -> Iterable[Aim]:
     yield later(chance, 2)
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.parametrize(
     ("scenario", "draw"),
     [
@@ -114,7 +119,7 @@ def test_killed_at_any_moment_it_is_finished_or_taken_back(rehearse, scenario, d
     assert len(rehearsed.kills) >= 3
 
 
-@pytest.mark.slow
+@slow
 def test_what_is_held_when_it_dies_is_let_go_and_counted(rehearse):
     rehearsed = rehearse("window")
     until(lambda: asyncio.run(rehearsed.edge())[0].waiting, "requests are held")
@@ -192,7 +197,7 @@ def test_a_database_that_dies_while_it_is_filled(rehearse):
     comes_back(rehearsed, "postgres-azure")
 
 
-@pytest.mark.slow
+@slow
 def test_a_database_that_dies_while_it_is_left(rehearse):
     rehearsed = rehearse("window")
     reason = loses(rehearsed, "postgres-aws", lambda state: state.step("switch").kept.get("forward"))
@@ -200,7 +205,7 @@ def test_a_database_that_dies_while_it_is_left(rehearse):
     comes_back(rehearsed, "postgres-aws")
 
 
-@pytest.mark.slow
+@slow
 def test_an_edge_that_dies_while_users_are_shifted(rehearse):
     rehearsed = rehearse("incremental")
     reason = loses(rehearsed, "envoy", lambda state: state.step("shift-5%").began)
@@ -208,7 +213,7 @@ def test_an_edge_that_dies_while_users_are_shifted(rehearse):
     comes_back(rehearsed, "envoy")
 
 
-@pytest.mark.slow
+@slow
 def test_a_hold_that_dies_before_it_is_needed(rehearse):
     rehearsed = rehearse("window")
     reason = loses(rehearsed, "hold", lambda state: state.step("endpoints").began)
@@ -216,7 +221,7 @@ def test_a_hold_that_dies_before_it_is_needed(rehearse):
     comes_back(rehearsed, "hold")
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.parametrize(("server", "stage"), [("moto", "replicate"), ("azurite", "verify")])
 def test_objects_that_are_gone_stop_the_run_with_their_name(rehearse, server, stage):
     rehearsed = rehearse("window", "--receipts", "1000")
@@ -224,7 +229,7 @@ def test_objects_that_are_gone_stop_the_run_with_their_name(rehearse, server, st
     assert "receipts on " in reason
 
 
-@pytest.mark.slow
+@slow
 def test_a_network_that_is_cut_is_waited_for(rehearse):
     rehearsed = rehearse("window")
     rehearsed.lab.call("cut", link="replication-aws")
