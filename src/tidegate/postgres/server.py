@@ -38,6 +38,10 @@ def statement(text: str) -> sql.SQL:
     return sql.SQL(cast("LiteralString", text))
 
 
+AWAY = (psycopg.errors.AdminShutdown, psycopg.errors.CannotConnectNow, psycopg.errors.ConnectionFailure)
+"""The last: it answers, but can't reach the server that it is to follow."""
+
+
 def literal(value: str) -> str:
     """For statements that take no parameters. standard_conforming_strings is always on."""
     escaped = value.replace("'", "''")
@@ -124,7 +128,7 @@ class Server:
         """Drivers' errors become Unreachable (try again) or Refused (mend something first)."""
         try:
             yield
-        except (OSError, TimeoutError, psycopg.errors.AdminShutdown, psycopg.errors.CannotConnectNow) as error:
+        except (OSError, TimeoutError, *AWAY) as error:
             raise self._unreachable(error) from None
         except psycopg.OperationalError as error:
             if error.sqlstate is None and not _login_refused(str(error)):
