@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
@@ -20,6 +21,7 @@ from tidegate.lab.scenarios import SCENARIOS
 EVERYBODY = 10_000
 EMPTY = {"role postgres true "}
 LONGER_THAN_THE_HOLD = 9.0
+A_WHILE = 3.0
 
 
 def slow(test: Callable[..., None]) -> Callable[..., None]:
@@ -230,13 +232,21 @@ def test_objects_that_are_gone_stop_the_run_with_their_name(rehearse, server, st
 
 
 @slow
-def test_a_network_that_is_cut_is_waited_for(rehearse):
+def test_a_network_that_is_cut_is_told_and_before_the_switch_waited_for(rehearse):
     rehearsed = rehearse("window")
     rehearsed.lab.call("cut", link="replication-aws")
-    rehearsed.wait_for(lambda state: "wait" in state.step("replicate-orders").note)
+    code, said = rehearsed.says()
+    state = rehearsed.look()
+    assert (state.status, code) == ("stopped", 1), said
+    assert "could not connect to the publisher" in state.reason
+    [finding] = state.step("replicate-orders").findings
+    assert finding.verdict == "inconclusive"
     rehearsed.lab.call("heal", link="replication-aws")
+    rehearsed.go_on()
     rehearsed.wait_for(lambda state: state.step("verify-orders").status == "done")
     rehearsed.lab.call("cut", link="replication-aws")
-    rehearsed.wait_for(lambda state: state.step("switch").note)
+    rehearsed.wait_for(lambda state: state.step("switch").kept.get("forward"))
+    time.sleep(A_WHILE)
+    assert rehearsed.look().step("switch").kept["forward"] == "begun"
     rehearsed.lab.call("heal", link="replication-aws")
     must_be_whole(rehearsed, rehearsed.ended())
