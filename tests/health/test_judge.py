@@ -76,6 +76,14 @@ def test_a_segment_that_always_failed_on_aws_may_fail_as_much_on_azure():
         assert judge.observe(traffic.counts).state == "healthy"
 
 
+def test_what_failed_in_an_interrupted_switch_is_nothing_that_azure_may_do_as_well():
+    usual = {(REST, "aws"): Count(2400, 0), (REST, "azure"): Count()}
+    now = {(REST, "aws"): Count(3200, 800), (REST, "azure"): Count()}
+    judge = Judge(OBJECTIVES, usual)
+    judge.observe(now)
+    assert judge.observe(now | {(REST, "azure"): Count(100, 20)}).state == "harm"
+
+
 def test_an_edge_that_was_restarted_shows_no_harm():
     judge = Judge(OBJECTIVES)
     judge.observe({(REST, "azure"): Count(5000, 10), (REST, "aws"): Count(5000, 10)})

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tidegate.edges.edge import Counters
+from tidegate.edges.edge import Counters, Counts
 from tidegate.errors import TidegateError
 from tidegate.health.judge import Judge
 from tidegate.runbook.migration import Objectives
@@ -24,9 +24,14 @@ class Breach:
     segment: str
 
 
-async def watch(counters: Counters, objectives: Objectives, note: Callable[[str], None]) -> Breach:
-    """Return on evidence of harm, and only then: an edge that can't be asked is told of, and is no evidence."""
-    judge = Judge(objectives)
+async def watch(
+    counters: Counters, objectives: Objectives, note: Callable[[str], None], before: Counts | None = None
+) -> Breach:
+    """Return on evidence of harm, and only then: an edge that can't be asked is told of, and is no evidence.
+
+    `before`: as of health.judge.Judge.
+    """
+    judge = Judge(objectives, before)
     told = ""
     while True:
         try:

@@ -76,10 +76,13 @@ class _Segment:
 
 
 class Judge:
-    """`observe` takes the edge's cumulative counters; what was counted before the first call is AWS's history."""
+    """`observe` takes the edge's cumulative counters; what was counted before is AWS's history.
 
-    def __init__(self, objectives: Objectives) -> None:
-        self.objectives = objectives
+    `before`: at which count that ended. By default at the first call.
+    """
+
+    def __init__(self, objectives: Objectives, before: Counts | None = None) -> None:
+        self.objectives, self._before = objectives, before
         self._last: Counts | None = None
         self._history: dict[str, Count] = {}
         self._segments: dict[str, _Segment] = {}
@@ -93,10 +96,9 @@ class Judge:
         now = dict(counts)
         if self._last is None:
             self._last = now
-            for (name, cloud), count in now.items():
-                self._segments.setdefault(name, _Segment())
-                if cloud == "aws":
-                    self._history[name] = count
+            self._segments = {name: _Segment() for name, _ in now}
+            before = now if self._before is None else self._before
+            self._history = {name: count for (name, cloud), count in before.items() if cloud == "aws"}
             return Verdict("healthy")
         for name, segment in self._segments.items():
             azure, aws = self._new(now, name, "azure"), self._new(now, name, "aws")

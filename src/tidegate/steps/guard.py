@@ -31,7 +31,7 @@ class Loss:
 
 async def breach(workload: Workload, note: Callable[[str], None]) -> tuple[str, str, str]:
     """(verdict, reason, segment) on evidence of harm. Going back is no help if AWS's own servers are ill."""
-    found = await watch(workload.edge, workload.migration.objectives, note=note)
+    found = await watch(workload.edge, workload.migration.objectives, note, workload.usual())
     if found.verdict == "roll back" and not await _answers(workload, "aws"):
         return "pause", f"{found.reason}; but AWS's database doesn't answer either", found.segment
     return found.verdict, found.reason, found.segment

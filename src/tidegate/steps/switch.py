@@ -53,6 +53,8 @@ class Switch(PlaneStep[NoFacts]):
         return actions
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
+        if context.recall("forward") is None:
+            await self.workload.remember_the_usual()
         await self._turn(context, "azure", "forward", context.stopping)
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:

@@ -1,12 +1,13 @@
 """The planes of one migration, opened once per process and shared by its steps."""
 
+import json
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import PrivateAttr
 
 from tidegate.edges import open_edge
-from tidegate.edges.edge import Edge
+from tidegate.edges.edge import Count, Counts, Edge
 from tidegate.endpoints import Directory
 from tidegate.errors import TidegateError, Unreachable
 from tidegate.objects.bucket import BucketMove
@@ -18,13 +19,14 @@ from tidegate.switch.store import Ownership
 __all__ = ["PlaneStep", "Workload"]
 
 F = TypeVar("F", bound=Facts)
+USUAL = "usual.json"
 
 
 class Workload:
-    """`folder` keeps what the planes have to remember (the buckets' manifests)."""
+    """`folder` keeps what has to be remembered (the buckets' manifests, what was usual)."""
 
     def __init__(self, migration: Migration, run: str, folder: Path) -> None:
-        self.migration, self.run = migration, run
+        self.migration, self.run, self.folder = migration, run, folder
         self.edge: Edge = open_edge(migration)
         self.directory = Directory(migration)
         self.databases: dict[str, DatabaseMove] = {}
@@ -43,6 +45,23 @@ class Workload:
     async def ownership(self) -> Ownership:
         """Who owns the writes now. Raises Unreachable if a side that has to be asked doesn't answer."""
         return await self.lead.ownership() or Ownership(self.run, 0, "aws")
+
+    async def remember_the_usual(self) -> None:
+        """What the edge has counted before anything is held or fenced: that alone are users used to."""
+        counts = await self.edge.count()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        rows = [[*key, count.total, count.failed] for key, count in counts.items()]
+        new = self.folder / f"{USUAL}.new"
+        new.write_text(json.dumps(rows))
+        new.replace(self.folder / USUAL)
+
+    def usual(self) -> Counts | None:
+        """None if no switch has begun yet."""
+        try:
+            rows = json.loads((self.folder / USUAL).read_text())
+        except FileNotFoundError:
+            return None
+        return {(name, cloud): Count(total, failed) for name, cloud, total, failed in rows}
 
     async def answers(self, cloud: Cloud) -> bool:
         """Whether every database of this cloud answers."""
