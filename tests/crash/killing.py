@@ -160,6 +160,7 @@ class Rehearsed:
         self.lab = Lab.attach(Path(json.loads(record.read_text())["lab"]))
         self.before = self.catalogue("aws")
         self.store = Store(self.folder / "store")
+        until(lambda: self.store.events(self.run) or self._over(), "its journal begins")
         until(lambda: self._begun() or self._over(), "the run begins")
 
     def wait_for(self, happens: Callable[[RunState], object]) -> RunState:
@@ -328,7 +329,7 @@ class Rehearsed:
             {self.lab.folder} if self.lab else set()
         ):
             try:
-                Lab.attach(folder).stop()
+                Lab.attach(folder).discard()
             except TidegateError:
                 continue
 

@@ -9,7 +9,7 @@ import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tidegate.objects.difference import OutOfOrder, join, sorted_listing
@@ -100,6 +100,8 @@ def test_s3_counts_bytes():
 
 @few
 @given(st.dictionaries(st.text(string.ascii_lowercase + string.digits + "-_.x", min_size=1), st.text()))
+@example({"_x0000.": ""})
+@example({"_x0000_": "", "-x0000_": ""})
 def test_metadata_come_back_from_azure_as_they_were(metadata):
     held = metadata_for_azure(metadata)
     assert all(name.isidentifier() and name.isascii() for name in held)

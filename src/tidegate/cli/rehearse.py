@@ -77,18 +77,23 @@ def go_on(store: Store, run: str, *, plain: bool) -> int:
 
 
 def _in_its_lab(rehearsal: Rehearsal, work: Coroutine[Any, Any, int]) -> int:
-    """The lab outlives only a run that has stopped, and can be gone on with."""
+    """The lab outlives only a run that has stopped, and can be gone on with; its logs outlive what went wrong."""
+    lab = rehearsal.lab
     try:
         code = asyncio.run(work)
-    except BaseException as error:
-        rehearsal.lab.stop()
-        if isinstance(error, asyncio.CancelledError):  # a termination signal
-            raise KeyboardInterrupt from None
+    except (KeyboardInterrupt, asyncio.CancelledError):  # the latter: a termination signal
+        lab.discard()
+        raise KeyboardInterrupt from None
+    except BaseException:
+        lab.stop()
         raise
-    if rehearsal.over:
-        rehearsal.lab.stop()
+    if not rehearsal.over:
+        click.echo(f"  until then its lab stays, for ten minutes at most: {lab.folder}", err=True)
+    elif code:
+        lab.stop()
+        click.echo(f"the logs of its servers: {lab.folder}", err=True)
     else:
-        click.echo(f"  until then its lab stays, for ten minutes at most: {rehearsal.lab.folder}", err=True)
+        lab.discard()
     return code
 
 

@@ -17,20 +17,23 @@ import asyncio
 import contextlib
 import json
 import signal
+from collections import deque
 from collections.abc import Sequence
 from urllib.parse import parse_qs, urlsplit
 
 __all__ = ["HoldService", "main"]
 
 LONGEST = 60.0
+SPREAD, STEPS = 0.2, 20
+"""Seconds, and how many portions: a primary that has just taken over, its caches cold, isn't stormed."""
 
 
 class HoldService:
-    """What is held waits for `_open`. Counts are of the service's life: `held` of all that ever waited."""
+    """Counts are of the service's life: `held` of all that ever waited."""
 
     def __init__(self) -> None:
-        self._open = asyncio.Event()
-        self._open.set()
+        self._open = True
+        self._queue: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._expiring = False
         self.to = ""
@@ -40,7 +43,7 @@ class HoldService:
         """Again: from now on, for so long."""
         if self._timer is not None:
             self._timer.cancel()
-        self._open.clear()
+        self._open = False
         self._expiring, self.to = False, ""
         self._timer = asyncio.get_running_loop().call_later(min(seconds, LONGEST), self._expire)
 
@@ -49,7 +52,17 @@ class HoldService:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._open.set()
+        self._open = True
+        self._let_go(-(-len(self._queue) // STEPS))
+
+    def _let_go(self, portion: int) -> None:
+        """In the order in which they came; what comes meanwhile isn't held at all."""
+        for _ in range(min(portion, len(self._queue))):
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._queue and self._open:
+            asyncio.get_running_loop().call_later(SPREAD / STEPS, self._let_go, portion)
 
     def _expire(self) -> None:
         self._expiring = True
@@ -57,12 +70,14 @@ class HoldService:
 
     async def wait(self) -> None:
         """Until the hold ends, one way or the other."""
-        if self._open.is_set():
+        if self._open:
             return
+        waiter = asyncio.get_running_loop().create_future()
+        self._queue.append(waiter)
         self.held += 1
         self.waiting += 1
         try:
-            await self._open.wait()
+            await waiter
         finally:
             self.waiting -= 1
         if self._expiring:

@@ -30,7 +30,7 @@ from tidegate.runbook.plan import Plan
 from tidegate.runbook.runbook import Stage, StepSpec
 from tidegate.runbook.step import AnyStep
 
-__all__ = ["FORCED", "Surroundings", "drive", "start"]
+__all__ = ["FORCED", "Surroundings", "drive", "new_id", "start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,15 @@ class Surroundings:
     companions: Callable[[Driver], list[Coroutine[object, object, None]]]
 
 
-def start(store: Store, plan: Plan) -> str:
-    """A new run's id. Nothing is done yet."""
-    run = f"{plan.migration.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+def start(store: Store, plan: Plan, run: str = "") -> str:
+    """A new run's id, which may have been chosen before by `new_id`. Nothing is done yet."""
+    run = run or new_id(plan)
     store.append(run, "created", {"plan": plan.model_dump(mode="json")})
     return run
+
+
+def new_id(plan: Plan) -> str:
+    return f"{plan.migration.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 async def drive(store: Store, run: str, surroundings: Surroundings, *, wait: bool = True) -> RunState:

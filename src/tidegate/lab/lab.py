@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,8 +59,10 @@ class Lab:
                     progress(status)
                 time.sleep(0.05)
             return cls(folder, _book(folder), supervisor)
-        except BaseException:
+        except BaseException as error:
             _end(folder, supervisor)
+            if isinstance(error, KeyboardInterrupt):  # any other says where to look
+                shutil.rmtree(folder, ignore_errors=True)
             raise
 
     @classmethod
@@ -80,6 +83,11 @@ class Lab:
     def stop(self) -> None:
         """Return when nothing of it runs any more. What isn't a database's stays in its folder. Idempotent."""
         _end(self.folder, self.supervisor)
+
+    def discard(self) -> None:
+        """As `stop`; and nothing stays."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self

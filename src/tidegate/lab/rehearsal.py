@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from tidegate.edges import open_edge
 from tidegate.engine.journal import Store
 from tidegate.engine.planning import plan_migration
-from tidegate.engine.run import start
+from tidegate.engine.run import new_id, start
 from tidegate.engine.state import RunState, fold
 from tidegate.errors import TidegateError, Unreachable
 from tidegate.lab.audit import audit
@@ -69,11 +69,12 @@ class Rehearsal:
         return await plan_migration(migration)
 
     def begin(self, plan: Plan) -> None:
-        """A run of this plan begins its journal."""
-        self.run = start(self.store, plan)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """A run of this plan begins its journal. It is known as a rehearsal before anybody can find it."""
+        self.run = new_id(plan)
+        self.folder.mkdir(parents=True)
         record = Record(scenario=self.scenario.name, lab=self.lab.folder, began=self.began)
         (self.folder / RECORD).write_text(record.model_dump_json())
+        start(self.store, plan, self.run)
 
     async def drive(self, drive: Callable[[Store, str], Coroutine[Any, Any, RunState]]) -> RunState:
         """`drive` drives the run, with fate and operator played beside it.

@@ -61,6 +61,7 @@ def sample_document(book: AddressBook, options: Options) -> dict[str, Any]:
         },
         "shift": SHIFT if options.strategy == "incremental" else [],
         "objectives": {
+            "lag_objects": 5,
             "hold": _seconds(options.hold),
             "bake": _seconds(options.bake),
             "watch": _seconds(options.watch),

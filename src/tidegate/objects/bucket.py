@@ -138,10 +138,14 @@ class BucketMove:
         """Objects that have changed and aren't applied; as of the last look, if somebody follows."""
         if self.phase != "flow":
             return 0
-        if self.owner == "aws" and self.events is not None and time.monotonic() - self._looked > FRESH:
+        if time.monotonic() - self._looked > FRESH:
+            await self._look_at_the_queue()
+        return self.sync.waiting + len(self.manifest.pending)
+
+    async def _look_at_the_queue(self) -> None:
+        if self.owner == "aws" and self.events is not None:
             self.sync.waiting = (await self.events.depth()).waiting
             self._looked = time.monotonic()
-        return self.sync.waiting + len(self.manifest.pending)
 
     async def verify(self, note: Callable[[str], None]) -> VerifyReport:
         """Both sides compared, in the direction in which changes flow; what is behind is brought over first."""
@@ -177,6 +181,7 @@ class BucketMove:
             if self.phase == "flow" and self.owner == source:
                 self._armed = True
                 await self.sync.sweep(source)
+                await self._look_at_the_queue()  # it filled meanwhile
 
     def stand_easy(self) -> None:
         """No switch is near: changes are looked for at leisure again."""

@@ -14,6 +14,7 @@ SEGMENTS = 254
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ue000\ufffe\uffff]")
 PLAIN = re.compile(r"[A-Za-z0-9_]")
 ESCAPE = re.compile(r"_x([0-9a-f]{4})_")
+LOOKS_ESCAPED = re.compile(r"_(?=x[0-9a-f]{4})")
 
 
 def refused_by_blob(key: str) -> str:
@@ -48,6 +49,6 @@ def metadata_from_azure(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def _identifier(name: str) -> str:
-    name = ESCAPE.sub(lambda match: f"_x005f_{match[0][1:]}", name)
+    name = LOOKS_ESCAPED.sub("_x005f_", name)
     parts = [c if PLAIN.match(c) and not (i == 0 and c.isdigit()) else f"_x{ord(c):04x}_" for i, c in enumerate(name)]
     return "".join(parts)

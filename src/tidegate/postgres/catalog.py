@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tidegate.postgres.server import Connection, statement
 
 __all__ = [
+    "MOVED",
     "Role",
     "Sequence",
     "Table",
@@ -19,6 +20,9 @@ __all__ = [
 OURS = "n.nspname not in ('pg_catalog', 'information_schema', 'tidegate') and n.nspname !~ '^pg_(toast|temp)'"
 NOT_OF_AN_EXTENSION = """not exists (select 1 from pg_catalog.pg_depend e
     where e.classid = 'pg_catalog.pg_class'::regclass and e.objid = c.oid and e.deptype = 'e')"""
+
+MOVED = f"{OURS} and {NOT_OF_AN_EXTENSION} and c.relpersistence = 'p' and c.relkind in ('r', 'p')"
+"""Of pg_class c and its pg_namespace n: every table that moves, partitioned ones and their partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ select c.oid::int8, pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname,
     greatest(c.reltuples, 0)::int8,
     (case when c.relkind = 'r' then pg_catalog.pg_table_size(c.oid) else 0 end)::int8
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where {OURS} and {NOT_OF_AN_EXTENSION} and c.relpersistence = 'p' and """
+where {MOVED} and """
 
 
 async def copied_tables(connection: Connection) -> list[Table]:
@@ -68,7 +72,7 @@ async def copied_tables(connection: Connection) -> list[Table]:
 
 async def published_tables(connection: Connection) -> list[Table]:
     """Every table by which its rows are addressed: a partitioned table for all its partitions."""
-    return await _tables(connection, "c.relkind in ('r', 'p') and not c.relispartition")
+    return await _tables(connection, "not c.relispartition")
 
 
 async def _tables(connection: Connection, which: str) -> list[Table]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from psycopg import sql
 
 from tidegate.errors import CheckFailed, DeadlinePassed
-from tidegate.postgres.catalog import copied_tables, published_tables
+from tidegate.postgres.catalog import MOVED, copied_tables
 from tidegate.postgres.schema import login_roles
 from tidegate.postgres.server import Connection, Server, statement
 
@@ -31,12 +31,16 @@ select (select count(*) from pg_catalog.pg_prepared_xacts where database = curre
     (select count(*) from pg_catalog.pg_stat_activity where datname = current_database()
         and backend_type = 'client backend' and application_name <> 'tidegate' and backend_xid is not null)
 """
-GRANTS = """
+TABLES = f"""
+select pg_catalog.format('%I.%I', n.nspname, c.relname)
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where {MOVED} order by 1
+"""
+GRANTS = f"""
 select pg_catalog.format('%%I.%%I', n.nspname, c.relname),
     coalesce(pg_catalog.quote_ident(g.rolname), 'public'), a.privilege_type, a.is_grantable
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 cross join lateral pg_catalog.aclexplode(c.relacl) a left join pg_catalog.pg_roles g on g.oid = a.grantee
-where c.oid = any(%s) and a.privilege_type = any(%s) and a.grantee <> c.relowner
+where {MOVED} and a.privilege_type = any(%s) and a.grantee <> c.relowner
 """
 
 
@@ -77,7 +81,7 @@ class Fence:
     async def _lock_tables(self, deadline: float) -> None:
         await self.prepare()
         assert self.lock is not None, "it was prepared"
-        tables = ", ".join(table.name for table in await copied_tables(self.lock))
+        tables = ", ".join(row[0] for row in await (await self.lock.execute(statement(TABLES))).fetchall())
         left = max(1, int((deadline - time.monotonic()) * 1000))
         await self.lock.execute(statement(f"begin; set local lock_timeout = {left}"))
         if tables:
@@ -101,8 +105,7 @@ class Fence:
 
 
 async def _revoke(control: Connection) -> None:
-    tables = [table.oid for table in await published_tables(control)] + [t.oid for t in await copied_tables(control)]
-    cursor = await control.execute(statement(GRANTS), (tables, list(REVOKED)))
+    cursor = await control.execute(statement(GRANTS), (list(REVOKED),))
     grants = await cursor.fetchall()
     by_table: dict[str, list[list[object]]] = {}
     for table, grantee, privilege, grantable in grants:

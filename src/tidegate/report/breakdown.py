@@ -35,6 +35,7 @@ def breakdown(turn: Turn) -> Html:
         (
             phase,
             WHAT[phase],
+            turn.last.get(phase, ""),
             duration((ms - before) / 1000),
             duration(ms / 1000),
         )
@@ -51,7 +52,7 @@ def breakdown(turn: Turn) -> Html:
         element("h3", f"The switch to {name[turn.owner]}"),
         element("p", told),
         element("div", _bar(turn, old, new, committed), class_="scroll"),
-        table(("Phase", "Ends when", "Took", "Since the hold"), rows, numeric=(2, 3), kind="compact phases"),
+        table(("Phase", "Ends when", "Last", "Took", "Since the hold"), rows, numeric=(3, 4), kind="compact phases"),
     )
 
 

@@ -60,11 +60,15 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One switch of the primary. `marks`: milliseconds since the hold began at which each phase ended."""
+    """One switch of the primary. `marks`: milliseconds since the hold began at which each phase ended.
+
+    `last`: the store for which a phase waited.
+    """
 
     owner: Cloud
     began: float
     marks: tuple[tuple[str, float], ...]
+    last: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def held(self) -> float:
@@ -195,7 +199,8 @@ def _turn(event: Event) -> Turn | None:
     if not marks:
         return None
     owner: Cloud = "aws" if str(event.figure("text")).startswith("aws") else "azure"
-    return Turn(owner, event.at - marks[-1][1] / 1000, tuple(marks))
+    last = {phase: str(figures[f"{phase} last"]) for phase, _ in marks if f"{phase} last" in figures}
+    return Turn(owner, event.at - marks[-1][1] / 1000, tuple(marks), last)
 
 
 def _samples(events: Iterable[Event]) -> tuple[Sample, ...]:

@@ -94,7 +94,7 @@ class Switch(PlaneStep[NoFacts]):
         finally:
             await _close(parties)
         context.remember(turn, "done")
-        context.note(f"{owner} owns the writes", **_milliseconds(timings))
+        context.note(f"{owner} owns the writes", **_figures(timings))
 
     async def _finish_forward(self, context: Context) -> None:
         """A switch whose commit stands is brought to its end before it is mirrored."""
@@ -139,5 +139,6 @@ async def _close(parties: Parties) -> None:
         await store.close()
 
 
-def _milliseconds(timings: Timings) -> dict[str, float]:
-    return {f"{phase} ms": round(seconds * 1000, 1) for phase, seconds in timings.marks.items()}
+def _figures(timings: Timings) -> dict[str, float | str]:
+    phases = {f"{phase} ms": round(seconds * 1000, 1) for phase, seconds in timings.marks.items()}
+    return phases | {f"{phase} last": store for phase, store in timings.last.items()}

@@ -1,6 +1,6 @@
 """The one state machine that moves the primary of all stores; mirrored, it is the rollback.
 
-    arm -> lag gate -> hold, workers quiesced -> fence -> drain -> seal -> COMMIT
+    arm -> lag gate -> hold, workers quiesced -> each store: fence -> drain -> seal -> COMMIT
         -> open -> endpoints acknowledged -> release of the requests -> mirror running
 
 The commit is the ownership row in the target's lead database. Before it, anything that goes wrong (an error,
@@ -52,14 +52,17 @@ class Parties:
 
 @dataclass(slots=True)
 class Timings:
-    """Seconds since the hold began, by phase, in order."""
+    """`marks`: seconds since the hold began, by phase, in order. `last`: the store that each phase waited for."""
 
     began: float = 0.0
     marks: dict[str, float] = field(default_factory=dict[str, float])
+    last: dict[str, str] = field(default_factory=dict[str, str])
     committing: bool = False
 
-    def mark(self, phase: str) -> None:
+    def mark(self, phase: str, store: Store | None = None) -> None:
         self.marks[phase] = round(time.monotonic() - self.began, 4)
+        if store is not None:
+            self.last[phase] = store.name
 
 
 async def switch(
@@ -100,12 +103,7 @@ async def _to_the_commit(
         await parties.hold.hold(hold)
         await _all([parties.hold.settle(deadline), _quiesce(parties, deadline)])
         timings.mark("quiet")
-        await _all(store.fence(deadline) for store in parties.stores)
-        timings.mark("fenced")
-        await _all(store.drain(deadline) for store in parties.stores)
-        timings.mark("drained")
-        await _all(store.seal(deadline) for store in parties.stores)
-        timings.mark("sealed")
+        await _all(_carry_over(store, deadline, timings) for store in parties.stores)
         if stopping():
             raise CheckFailed("told to stop before the commit: the source has been reopened", where="switch")
         if time.monotonic() > deadline:
@@ -113,6 +111,16 @@ async def _to_the_commit(
         timings.committing = True
         await parties.lead.commit(ownership)
         timings.mark("committed")
+
+
+async def _carry_over(store: Store, deadline: float, timings: Timings) -> None:
+    """One store doesn't wait for another: it is the commit that waits for all."""
+    await store.fence(deadline)
+    timings.mark("fenced", store)
+    await store.drain(deadline)
+    timings.mark("drained", store)
+    await store.seal(deadline)
+    timings.mark("sealed", store)
 
 
 async def conclude(parties: Parties, ownership: Ownership, timings: Timings | None = None) -> Timings:

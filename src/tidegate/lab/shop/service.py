@@ -38,6 +38,13 @@ BROKEN = (
     obstore.exceptions.BaseError,
 )
 
+PLACE = """
+with placed as (insert into shop.orders (write_id, customer_id) values ($1, $2) returning id),
+    goods as (insert into shop.order_lines select id, line, product, quantity
+        from placed, unnest($3::bigint[], $4::integer[]) with ordinality as each (product, quantity, line))
+insert into shop.events (what, detail) select 'ordered', jsonb_build_object('order', id) from placed
+"""
+
 
 class Shop:
     def __init__(self, cloud: str) -> None:
@@ -118,18 +125,9 @@ async def order(request: Request, stores: Stores) -> Response:
     body = receipt(write_id, customer, lines)
     assert stores.objects is not None, "the shop has a bucket"
     await obstore.put_async(stores.objects, receipt_key(write_id), body, attributes={"Content-Type": "text/plain"})
-    async with session(stores) as connection, connection.transaction():
-        number = await connection.fetchval(
-            "insert into shop.orders (write_id, customer_id) values ($1, $2) returning id", write_id, customer
-        )
-        await connection.executemany(
-            "insert into shop.order_lines values ($1, $2, $3, $4)",
-            [(number, line, *goods) for line, goods in enumerate(lines, start=1)],
-        )
-        await connection.execute(
-            "insert into shop.events (what, detail) values ('ordered', jsonb_build_object('order', $1::bigint))",
-            number,
-        )
+    goods = [product for product, _ in lines], [quantity for _, quantity in lines]
+    async with session(stores) as connection:
+        await connection.execute(PLACE, write_id, customer, *goods)
     return Response(body, 201, media_type="text/plain")
 
 

@@ -18,7 +18,7 @@ __all__ = ["Current", "ObjectStore", "Stores", "follow", "in_use", "object_store
 
 LOOK = 0.01
 RETRY = 0.1
-POOL: dict[str, Any] = {"min_size": 2, "max_size": 8}
+POOL: dict[str, Any] = {"min_size": 1, "max_size": 4}
 
 log = logging.getLogger("shop")
 ObjectStore = S3Store | AzureStore
