@@ -10,6 +10,7 @@
     |-- Unreachable               1  a server doesn't answer now; trying again may help
     |-- Refused                   1  a server answers, and says no
     |-- LeaseHeld                 1  another process drives this run
+    |-- LocalFault                1  this machine's disk, or tidegate itself: it says nothing about the workload
     '-- DeadlinePassed            1  an operation's time is over
 
 The number is the exit code. The text of an error never holds a secret.
@@ -20,6 +21,7 @@ __all__ = [
     "DeadlinePassed",
     "InvalidMigration",
     "LeaseHeld",
+    "LocalFault",
     "Refused",
     "RollbackIncomplete",
     "RolledBack",
@@ -81,6 +83,10 @@ class Refused(TidegateError):
 
 
 class LeaseHeld(TidegateError):
+    pass
+
+
+class LocalFault(TidegateError):
     pass
 
 

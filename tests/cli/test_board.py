@@ -147,7 +147,7 @@ def test_a_report_is_written_whole(cli, folder, tmp_path):
     assert run in file.read_text()
     done = cli("report", run, "-o", tmp_path / "nowhere" / "report.html")
     assert done.exit_code == 1
-    assert "the report can't be written: No such file or directory" in done.stderr
+    assert "report.html: it can't be written: No such file or directory" in done.stderr
 
 
 def test_a_report_of_a_journal_that_was_changed_is_refused(cli, folder, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from sample import sample_document
 from tidegate.endpoints import Directory, Entry
-from tidegate.errors import DeadlinePassed
+from tidegate.errors import DeadlinePassed, LocalFault
 from tidegate.runbook.migration import Migration
 
 
@@ -55,6 +55,23 @@ def test_what_says_the_same_keeps_its_revision(directory):
     assert document(directory, "shop", "aws")["revision"] == 1
     directory.write(directory.settled("azure"))
     assert document(directory, "shop", "aws")["revision"] == 2
+
+
+def test_a_disk_that_is_full_is_named_and_what_was_written_stays(directory, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    directory.write(directory.settled("aws"))
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(LocalFault, match=r"shop-aws\.json: it can't be written: No space left on device"):
+        directory.write(directory.settled("azure"))
+    assert document(directory, "shop", "aws")["primary"] == "aws"
+
+
+def test_a_folder_that_is_none_is_named(directory, tmp_path):
+    (tmp_path / "run").write_text("no folder")
+    with pytest.raises(LocalFault, match=r"shop-aws\.json: the endpoints file can't be read"):
+        directory.write(directory.settled("aws"))
 
 
 async def test_it_waits_until_every_instance_has_acknowledged_this_revision(directory):

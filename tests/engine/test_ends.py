@@ -10,7 +10,7 @@ from engine.running import Health, driven, once, plan_of, stage
 from tidegate.engine.journal import Store
 from tidegate.engine.lease import driver, lease
 from tidegate.engine.run import start
-from tidegate.errors import CheckFailed, LeaseHeld, Refused, TidegateError, Unreachable
+from tidegate.errors import CheckFailed, InvalidMigration, LeaseHeld, LocalFault, Refused, TidegateError, Unreachable
 
 
 async def interrupt(running, times: int = 1) -> None:
@@ -162,6 +162,24 @@ async def test_a_failed_step_keeps_its_error_s_exit_code(tmp_path, monkeypatch, 
     monkeypatch.setattr("crash.memory.Slow.apply", fail)
     state = await once(tmp_path, plan_of(stage("copy", "slow rows")), World())
     assert (state.status, state.step("rows").exit_code) == ("stopped", exit_code)
+
+
+@pytest.mark.parametrize(
+    "error", [LocalFault("no space left"), OSError(28, "No space left"), KeyError("odd"), InvalidMigration("no secret")]
+)
+async def test_what_goes_wrong_on_this_machine_is_no_evidence_of_harm(tmp_path, monkeypatch, error):
+    async def fail(*_):
+        raise error
+
+    monkeypatch.setattr("crash.memory.Slow.apply", fail)
+    plan = plan_of(stage("switch", "slow rows", on_failure="roll back"))
+    async with driven(tmp_path, plan, world := World(haste=True)) as running:
+        state = await running.ended()
+    assert (state.status, state.decision) == ("stopped", None)
+    assert state.mend.endswith(f"then `tidegate resume {running.run}`")
+    assert [finding.verdict for finding in state.step("rows").findings] == ["inconclusive"]
+    monkeypatch.undo()
+    assert (await once(tmp_path, None, world)).status == "migrated"
 
 
 async def test_a_step_that_cancels_itself_stops_the_run(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from tidegate.cli.wording import typed
 from tidegate.engine.journal import Store
 from tidegate.engine.planning import plan_migration
 from tidegate.errors import CheckFailed
+from tidegate.files import write
 from tidegate.runbook.plan import Plan
 from tidegate.runbook.step import Finding
 
@@ -47,7 +48,7 @@ def plan(folder: Path, file: Path, *, output: Path | None, as_json: bool) -> Non
         results().print(Planned(made, findings, rehearsed))
     must_pass(findings)
     if output is not None:
-        _save(made, output)
+        write(output, made.model_dump_json(indent=1) + "\n", mend="choose another place with -o")
         click.echo(f"saved {output}: `{typed(folder, 'run', str(output))}` executes it", err=True)
 
 
@@ -61,13 +62,3 @@ def _print_json(made: Plan, findings: Sequence[Finding], rehearsed: Rehearsal | 
             "last_rehearsal": rehearsed.document() if rehearsed else None,
         }
     )
-
-
-def _save(made: Plan, output: Path) -> None:
-    """Whole or not at all."""
-    part = output.with_name(f"{output.name}.part")
-    try:
-        part.write_text(made.model_dump_json(indent=1) + "\n")
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)

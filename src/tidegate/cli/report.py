@@ -10,27 +10,18 @@ from pydantic import JsonValue
 from tidegate.cli.options import json_option, open_store, print_json, run_argument
 from tidegate.engine.journal import Store
 from tidegate.engine.state import fold
-from tidegate.errors import TidegateError, UsageError
+from tidegate.errors import UsageError
+from tidegate.files import write
 from tidegate.report import render
 
 __all__ = ["report", "write_report"]
 
 
 def write_report(store: Store, run: str, output: Path, rehearsal: dict[str, JsonValue] | None = None) -> None:
-    """Whole or not at all. Raises TidegateError if the journal is not what was written, or the file can't be."""
+    """Raises TidegateError if the journal is not what was written, LocalFault if the file can't be."""
     store.verify(run)
     events = store.events(run)
-    page = render(fold(events), events, rehearsal)
-    part = output.with_name(f"{output.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(output)
-    except OSError as error:
-        raise TidegateError(
-            f"the report can't be written: {error.strerror}", where=str(output), mend="choose another place with -o"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
+    write(output, render(fold(events), events, rehearsal), mend="choose another place with -o")
 
 
 @click.command()

@@ -15,7 +15,6 @@ revision as text. `active: false` tells a worker to finish what it has in hand a
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
-from tidegate.errors import DeadlinePassed, TidegateError
+from tidegate.errors import DeadlinePassed, LocalFault
+from tidegate.files import write
 from tidegate.runbook.migration import AwsBucket, Cloud, Component, Database, Deployment, Migration, Store
 
 __all__ = ["Directory", "Entry"]
@@ -62,12 +62,12 @@ class Directory:
         }
 
     def read(self, name: str, cloud: Cloud) -> Entry | None:
-        """What was last written for it; None if nothing was. Raises TidegateError if it can't be read."""
+        """What was last written for it; None if nothing was. Raises LocalFault if it can't be read."""
         document = self._document(self._deployment(name, cloud))
         return Entry(cast("Cloud", document["primary"]), active=bool(document["active"])) if document else None
 
     def write(self, entries: Mapping[tuple[str, Cloud], Entry]) -> None:
-        """Idempotent: what already says the same keeps its revision."""
+        """Idempotent: what already says the same keeps its revision. Raises LocalFault if a file can't be written."""
         for (name, cloud), entry in entries.items():
             component, deployment = self.migration.components[name], self._deployment(name, cloud)
             old = self._document(deployment)
@@ -77,12 +77,8 @@ class Directory:
                 "stores": {store: self._address(component, store, cloud, entry.primary) for store in component.stores},
             }
             if old is None or {key: old.get(key) for key in new} != new:
-                _replace(deployment, {"revision": int(str((old or {}).get("revision", 0))) + 1, **new})
-
-    def remove(self) -> None:
-        """Take back every file. Instances keep what they last read."""
-        for name, cloud in self.deployments():
-            Path(self._deployment(name, cloud).endpoints).unlink(missing_ok=True)
+                revised = {"revision": int(str((old or {}).get("revision", 0))) + 1, **new}
+                write(Path(deployment.endpoints), json.dumps(revised, indent=1), parents=True)
 
     def silent(self, entries: Mapping[tuple[str, Cloud], Entry]) -> list[str]:
         """The deployments of which fewer instances than declared have acknowledged what is written now."""
@@ -111,20 +107,18 @@ class Directory:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise TidegateError(
+            raise LocalFault(
                 f"the endpoints file can't be read: {error}",
                 where=deployment.endpoints,
-                mend="move it away and resume",
+                mend="see to its permissions, or move it away",
             ) from None
 
-    @staticmethod
-    def _acknowledged(deployment: Deployment) -> bool:
-        try:
-            revision = json.loads(Path(deployment.endpoints).read_text())["revision"]
-        except FileNotFoundError:
+    def _acknowledged(self, deployment: Deployment) -> bool:
+        document = self._document(deployment)
+        if document is None:
             return True
         acks = Path(f"{deployment.endpoints}.acks")
-        return sum(_text(ack) == str(revision) for ack in _files(acks)) >= deployment.instances
+        return sum(_text(ack) == str(document["revision"]) for ack in _files(acks)) >= deployment.instances
 
     def _address(self, component: Component, name: str, cloud: Cloud, primary: Cloud) -> dict[str, str]:
         """Where an instance in `cloud` reaches the store that `primary` owns."""
@@ -158,7 +152,14 @@ def _as_seen_by(dsn: str, user: str, peer: str | None, *, own: bool) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    except OSError as error:
+        raise LocalFault(
+            f"the acknowledgements can't be read: {error.strerror}",
+            where=str(folder),
+            mend="see to the folder's permissions",
+        ) from None
 
 
 def _text(path: Path) -> str:
@@ -166,14 +167,3 @@ def _text(path: Path) -> str:
         return path.read_text().strip()
     except OSError:  # replaced at this very moment: asked again
         return ""
-
-
-def _replace(deployment: Deployment, document: dict[str, object]) -> None:
-    path = Path(deployment.endpoints)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    with new.open("w") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

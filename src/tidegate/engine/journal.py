@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from tidegate.errors import LeaseHeld, TidegateError, UsageError
+from tidegate.errors import LeaseHeld, LocalFault, TidegateError, UsageError
 
 __all__ = ["Event", "Store"]
 
@@ -48,7 +48,7 @@ class Event:
 
 
 class Store:
-    """All runs of one folder (`.tidegate/`). Raises TidegateError if the file can't be opened, read or written."""
+    """All runs of one folder (`.tidegate/`). Raises LocalFault if the file can't be opened, read or written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -162,7 +162,7 @@ class Store:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise TidegateError(
+            raise LocalFault(
                 f"the journal can't be used: {error}",
                 where=str(self.path),
                 mend="see to the disk's space and the folder's permissions, then `tidegate resume`",

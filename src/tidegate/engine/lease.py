@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tidegate.engine.journal import Store
-from tidegate.errors import LeaseHeld, TidegateError
+from tidegate.errors import LeaseHeld, LocalFault
 
 __all__ = ["driver", "lease"]
 
@@ -63,8 +63,8 @@ def _lock(file: TextIO, run: str) -> None:
     )
 
 
-def _unusable(path: Path, error: OSError) -> TidegateError:
-    return TidegateError(
+def _unusable(path: Path, error: OSError) -> LocalFault:
+    return LocalFault(
         f"the run can't be taken over: {error.strerror}",
         where=str(path),
         mend="see to the disk's space and the folder's permissions, then `tidegate resume`",

@@ -8,8 +8,8 @@ from typing import cast
 from pydantic import JsonValue
 
 from tidegate.engine.driver import Driver, StepContext
-from tidegate.engine.tasks import explained
-from tidegate.errors import CheckFailed, TidegateError, Unreachable
+from tidegate.engine.tasks import DEFECT, explained
+from tidegate.errors import CheckFailed, InvalidMigration, LocalFault, TidegateError, Unreachable
 from tidegate.runbook.plan import actions_digest
 from tidegate.runbook.step import AnyStep, Facts, Finding
 
@@ -45,9 +45,8 @@ async def perform(driver: Driver, stage: str, step: AnyStep) -> None:
         driver.add("step-failed", _failure(step, error, stopping=context.stopping()), stage=stage, step=step.name)
         raise
     except Exception as error:
-        why = explained(error)
-        driver.add("step-failed", {"error": why, "exit_code": 1}, stage=stage, step=step.name)
-        raise TidegateError(why, where=step.name, mend="this is a defect of tidegate; resume, or roll back") from error
+        driver.add("step-failed", _failure(step, error), stage=stage, step=step.name)
+        raise LocalFault(explained(error), where=step.name, mend=DEFECT) from error
     driver.add("step-done", {"findings": _dump(findings)}, stage=stage, step=step.name)
 
 
@@ -103,7 +102,7 @@ async def revert(driver: Driver, stage: str, step: AnyStep) -> None:
         driver.add("step-left", _failure(step, error), stage=stage, step=step.name)
         if isinstance(error, TidegateError):
             raise
-        raise TidegateError(explained(error), where=step.name, mend="resume to try again") from error
+        raise LocalFault(explained(error), where=step.name, mend=DEFECT) from error
     driver.add("step-undone", stage=stage, step=step.name)
 
 
@@ -124,10 +123,11 @@ def _dump(findings: Sequence[Finding]) -> list[JsonValue]:
 
 
 def _failure(step: AnyStep, error: Exception, *, stopping: bool = False) -> JsonValue:
-    """What a server that doesn't answer hides is no evidence; nor is that a step was told to stop."""
+    """What a server that doesn't answer hides is no evidence; nor is a fault of this machine, or to be told to stop."""
     known = isinstance(error, TidegateError)
     why, exit_code = (str(error), error.exit_code) if known else (explained(error), TidegateError.exit_code)
-    verdict = "inconclusive" if stopping or isinstance(error, Unreachable) else "fail"
+    silent = not known or isinstance(error, Unreachable | LocalFault | InvalidMigration)
+    verdict = "inconclusive" if stopping or silent else "fail"
     exit_code = TidegateError.exit_code if stopping else exit_code
     finding = Finding(check=step.name, verdict=verdict, message=why)
     return {"error": why, "exit_code": exit_code, "findings": _dump([finding])}

@@ -25,7 +25,14 @@ from tidegate.engine.retreat import retreat
 from tidegate.engine.state import FORCED, RunState
 from tidegate.engine.tasks import cancel, explained
 from tidegate.engine.work import Work
-from tidegate.errors import DeadlinePassed, TidegateError, Unreachable, WaitingForApproval
+from tidegate.errors import (
+    DeadlinePassed,
+    InvalidMigration,
+    LocalFault,
+    TidegateError,
+    Unreachable,
+    WaitingForApproval,
+)
 from tidegate.runbook.plan import Plan
 from tidegate.runbook.runbook import Stage, StepSpec
 from tidegate.runbook.step import AnyStep
@@ -143,12 +150,13 @@ class _Drive:
         self.driver.add("noted", {"text": text}, stage=stage.name)
 
     async def failed(self, stage: Stage, failure: BaseException) -> None:
-        """By the stage's policy. What a server that doesn't answer hides is no evidence, nor is taking too long."""
+        """By the stage's policy. A server's silence, a deadline and this machine's own faults are no evidence of harm."""
         if not isinstance(failure, TidegateError):
             raise failure
         if self.driver.stop_asked is not None:  # it may have failed by being told to stop
             return
-        no_evidence = Unreachable | DeadlinePassed | WaitingForApproval
+        # InvalidMigration: a secret that is not there any more
+        no_evidence = Unreachable | DeadlinePassed | WaitingForApproval | LocalFault | InvalidMigration
         if stage.on_failure == "roll back" and not isinstance(failure, no_evidence):
             await self.obedience.decide(f"{stage.name}: {failure.brief}")
             return

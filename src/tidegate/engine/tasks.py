@@ -3,7 +3,10 @@
 import asyncio
 from typing import Any
 
-__all__ = ["cancel", "explained"]
+__all__ = ["DEFECT", "cancel", "explained"]
+
+DEFECT = "report this defect of tidegate"
+"""What to do about an exception that nobody foresaw."""
 
 
 async def cancel(*tasks: asyncio.Future[Any]) -> None:

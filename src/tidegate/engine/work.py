@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from tidegate.engine.driver import POLL, Driver
 from tidegate.engine.health import Breach
-from tidegate.engine.tasks import cancel, explained
-from tidegate.errors import LeaseHeld, TidegateError
+from tidegate.engine.tasks import DEFECT, cancel, explained
+from tidegate.errors import LeaseHeld, LocalFault, TidegateError
 from tidegate.runbook.step import AnyStep
 
 __all__ = ["Work"]
@@ -86,7 +86,7 @@ class Work:
                     self.failure = None if broken_off and isinstance(error, Exception) else error
                 elif not broken_off:
                     why = "it was cancelled, and not by the engine"
-                    self.failure = TidegateError(why, where=step.name, mend="this is a defect of tidegate")
+                    self.failure = LocalFault(why, where=step.name, mend=DEFECT)
 
     def _cut_short(self, *, heed: bool) -> None:
         asked = heed and self.driver.stop_asked is not None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tidegate.errors import LocalFault
 from tidegate.runbook.migration import Cloud
 
 __all__ = ["Manifest", "Row"]
@@ -48,7 +49,7 @@ class Row:
 
 
 class Manifest:
-    """Opened by the first call; reading what was never written makes no file."""
+    """Opened by the first call; reading what was never written makes no file. Raises LocalFault if it can't be used."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,21 +63,21 @@ class Manifest:
     def state(self, name: str) -> str | None:
         if not self.there:
             return None
-        row = self._db.execute("select value from state where name = ?", (name,)).fetchone()
-        return row[0] if row else None
+        found = self._execute("select value from state where name = ?", (name,))
+        return found[0][0] if found else None
 
     def set_state(self, **values: str) -> None:
         """Durable when this returns, also through a power cut."""
-        self._db.execute("pragma synchronous = full")
+        self._execute("pragma synchronous = full")
         with self._transaction() as db:
             db.executemany("insert or replace into state values (?, ?)", values.items())
-        self._db.execute("pragma synchronous = normal")
+        self._execute("pragma synchronous = normal")
 
     @property
     def pending(self) -> dict[str, tuple[str, ...]]:
         """The keys, each with the MD5s of what may have been written."""
         if self._connection is None and self.path.exists():
-            _ = self._db
+            self._open()
         return dict(self._pending)
 
     def pend(self, keys: Iterable[str]) -> None:
@@ -90,8 +91,9 @@ class Manifest:
         """What is about to be written at the target."""
         sent = self.pending.get(key, ())
         if md5 not in sent:
-            sent = self._pending[key] = (*sent, md5)
-            self._db.execute("insert or replace into pending values (?, ?)", (key, " ".join(sent)))
+            sent = (*sent, md5)
+            self._execute("insert or replace into pending values (?, ?)", (key, " ".join(sent)))
+            self._pending[key] = sent
 
     def record(self, rows: Sequence[Row], gone: Sequence[str], over: Sequence[str]) -> None:
         """`over`: nothing is left to be done about these."""
@@ -105,15 +107,15 @@ class Manifest:
             self._pending.pop(key, None)
 
     def row(self, key: str) -> Row | None:
-        found = self._db.execute(f"select {COLUMNS} from objects where key = ?", (key,)).fetchone()
-        return _row(found) if found else None
+        found = self._execute(f"select {COLUMNS} from objects where key = ?", (key,))
+        return _row(found[0]) if found else None
 
     async def rows(self) -> AsyncIterator[Row]:
         """In the order of the keys' UTF-8 bytes; what changes meanwhile may or may not be among them."""
         after = ""
         while True:
             query = f"select {COLUMNS} from objects where key > ? order by key limit {PAGE}"
-            found = self._db.execute(query, (after,)).fetchall()
+            found = self._execute(query, (after,))
             for each in found:
                 yield _row(each)
             if len(found) < PAGE:
@@ -133,28 +135,53 @@ class Manifest:
             self._connection.close()
             self._connection = None
 
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if self._connection is None:
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            return self._connection
+        with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=10)
-            self._connection.execute("pragma journal_mode = wal")
-            # a killed process loses nothing; after a power cut the last moments' objects are looked at again
-            self._connection.execute("pragma synchronous = normal")
-            self._connection.executescript(SCHEMA)
-            found = self._connection.execute("select key, sent from pending")
-            self._pending = {key: tuple(sent.split()) for key, sent in found}
-        return self._connection
+            connection = sqlite3.connect(self.path, isolation_level=None, timeout=10)
+            try:
+                connection.execute("pragma journal_mode = wal")
+                # a killed process loses nothing; after a power cut the last moments' objects are looked at again
+                connection.execute("pragma synchronous = normal")
+                connection.executescript(SCHEMA)
+                found = connection.execute("select key, sent from pending").fetchall()
+            except BaseException:
+                connection.close()
+                raise
+        self._pending = {key: tuple(sent.split()) for key, sent in found}
+        self._connection = connection
+        return connection
+
+    def _execute(self, query: str, parameters: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        db = self._open()
+        with self._explained():
+            return db.execute(query, parameters).fetchall()
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
-        self._db.execute("begin immediate")
+        db = self._open()
+        with self._explained():
+            db.execute("begin immediate")
+            try:
+                yield db
+                db.execute("commit")
+            except BaseException:
+                if db.in_transaction:  # a full disk has SQLite roll back by itself
+                    db.execute("rollback")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
         try:
-            yield self._db
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise LocalFault(
+                f"the record of its objects can't be used: {error}",
+                where=str(self.path),
+                mend="see to the disk's space and the file's permissions",
+            ) from error
 
 
 def _row(found: tuple[Any, ...]) -> Row:

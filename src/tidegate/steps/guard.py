@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from tidegate.errors import TidegateError
+from tidegate.errors import LocalFault
+from tidegate.files import write
 from tidegate.health.guard import watch
 from tidegate.runbook.migration import Cloud
 from tidegate.steps.workload import Workload
@@ -38,7 +39,10 @@ async def breach(workload: Workload, note: Callable[[str], None]) -> tuple[str, 
 
 
 async def at_risk(workload: Workload, folder: Path) -> Loss | None:
-    """Once Azure may own the writes: what would be lost without its database. None as long as that answers."""
+    """Once Azure may own the writes: what would be lost without its database. None as long as that answers.
+
+    Raises LocalFault if the witness can't be read, or the list not written.
+    """
     if await _answers(workload, "azure"):
         return None
     last = await workload.lead.last_heartbeat("aws")
@@ -49,8 +53,9 @@ async def at_risk(workload: Workload, folder: Path) -> Loss | None:
         return Loss(text, None, "")
     ids = await _missing(workload, Path(witness.file), witness.store, witness.query)
     listed = folder / f"{workload.run}-at-risk.txt"
-    listed.write_text("".join(f"{each}\n" for each in ids))
-    digest = hashlib.sha256(listed.read_bytes()).hexdigest()[:12]
+    lines = "".join(f"{each}\n" for each in ids)
+    write(listed, lines)
+    digest = hashlib.sha256(lines.encode()).hexdigest()[:12]
     text = (
         f"Azure's database is gone; {len(ids)} acknowledged writes {since} are at risk, listed in {listed} ({digest})"
     )
@@ -70,7 +75,9 @@ def _acknowledged(file: Path) -> list[str]:
     try:
         lines = file.read_text().splitlines()
     except OSError as error:
-        raise TidegateError(f"the witness can't be read: {error.strerror}", where=str(file)) from None
+        raise LocalFault(
+            f"the witness can't be read: {error.strerror}", where=str(file), mend="see to the file's permissions"
+        ) from None
     ids: list[str] = []
     for line in lines:
         try:

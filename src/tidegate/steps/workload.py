@@ -9,7 +9,8 @@ from pydantic import PrivateAttr
 from tidegate.edges import open_edge
 from tidegate.edges.edge import Count, Counts, Edge
 from tidegate.endpoints import Directory
-from tidegate.errors import TidegateError, Unreachable
+from tidegate.errors import LocalFault, Unreachable
+from tidegate.files import write
 from tidegate.objects.bucket import BucketMove
 from tidegate.postgres.database import DatabaseMove
 from tidegate.runbook.migration import Cloud, Database, Migration
@@ -49,18 +50,21 @@ class Workload:
     async def remember_the_usual(self) -> None:
         """What the edge has counted before anything is held or fenced: that alone are users used to."""
         counts = await self.edge.count()
-        self.folder.mkdir(parents=True, exist_ok=True)
         rows = [[*key, count.total, count.failed] for key, count in counts.items()]
-        new = self.folder / f"{USUAL}.new"
-        new.write_text(json.dumps(rows))
-        new.replace(self.folder / USUAL)
+        write(self.folder / USUAL, json.dumps(rows), parents=True)
 
     def usual(self) -> Counts | None:
-        """None if no switch has begun yet."""
+        """None if no switch has begun yet. Raises LocalFault if it can't be read."""
         try:
             rows = json.loads((self.folder / USUAL).read_text())
         except FileNotFoundError:
             return None
+        except (OSError, ValueError) as error:
+            raise LocalFault(
+                f"what was usual before the switch can't be read: {error}",
+                where=str(self.folder / USUAL),
+                mend="see to the file's permissions",
+            ) from None
         return {(name, cloud): Count(total, failed) for name, cloud, total, failed in rows}
 
     async def answers(self, cloud: Cloud) -> bool:
@@ -89,5 +93,5 @@ class PlaneStep(Step[F]):
     @property
     def workload(self) -> Workload:
         if self._workload is None:
-            raise TidegateError("the step is not bound to a workload", where=self.name)
+            raise LocalFault("the step is not bound to a workload", where=self.name)
         return self._workload
