@@ -4,8 +4,9 @@ import asyncio
 import time
 
 from crash.memory import World
-from engine.running import driven, once, plan_of, stage
+from engine.running import Health, driven, once, plan_of, stage
 from tidegate.engine import work
+from tidegate.engine.health import Breach
 
 
 async def test_without_waiting_a_run_is_left_where_a_person_has_to_confirm(tmp_path):
@@ -97,3 +98,35 @@ async def test_the_board_can_say_since_when_a_gate_waits(tmp_path):
     before = time.time()
     state = await once(tmp_path, plan_of(stage("finish", "put done", approval="for good")), World())
     assert before <= state.waits["finish"].since <= time.time()
+
+
+SHIFTED = (stage("shift", "traffic half", guarded=True), stage("finish", "lasting mirror", approval="for good"))
+
+
+async def test_users_on_azure_are_watched_over_while_an_approval_is_waited_for(tmp_path):
+    world, health = World(), Health()
+    async with driven(tmp_path, plan_of(*SHIFTED), world, health=health) as running:
+        await running.until(lambda state: "finish" in state.waits)
+        health.harm = Breach("roll back", "Azure fails")
+        state = await running.ended()
+    assert (state.status, state.reason, world.present) == ("rolled-back", "Azure fails", set())
+
+
+async def test_users_on_azure_are_watched_over_while_somebody_has_paused_the_run(tmp_path):
+    world, health = World(), Health()
+    async with driven(tmp_path, plan_of(*SHIFTED), world, health=health) as running:
+        await running.until(lambda state: "finish" in state.waits)
+        running.tell("pause")
+        await running.until(lambda state: state.status == "paused")
+        health.harm = Breach("roll back", "Azure fails")
+        assert (await running.ended()).status == "rolled-back"
+
+
+async def test_when_going_back_would_not_help_it_is_said_once(tmp_path):
+    health = Health()
+    async with driven(tmp_path, plan_of(*SHIFTED), World(), health=health) as running:
+        await running.until(lambda state: "finish" in state.waits)
+        health.harm = Breach("pause", "both are ill")
+        await running.until(lambda state: state.status == "paused")
+        await asyncio.sleep(0.5)
+        assert running.kinds("breach", "paused") == ["breach", "paused"]

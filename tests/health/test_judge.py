@@ -101,7 +101,7 @@ def test_the_harmed_segment_is_named():
 
 
 def test_more_traffic_detects_less_harm():
-    rates = [detectable(requests, OBJECTIVES) for requests in (0, 20, 100, 1000, 10_000, 100_000)]
+    rates = [detectable(requests, OBJECTIVES, 1) for requests in (0, 20, 100, 1000, 10_000, 100_000)]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == 1.0
     assert rates[-1] < 0.01
@@ -109,7 +109,7 @@ def test_more_traffic_detects_less_harm():
 
 @pytest.mark.parametrize("requests", [100, 400, 2000])
 def test_what_is_called_detectable_is_detected_nine_times_out_of_ten(requests):
-    rate, found = detectable(requests, OBJECTIVES), 0
+    rate, found = detectable(requests, OBJECTIVES, 1), 0
     for seed in range(200):
         chance = random.Random(seed)
         judge = Judge(OBJECTIVES)

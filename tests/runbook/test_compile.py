@@ -38,7 +38,7 @@ def test_a_window_moves_everybody_in_the_switch():
 def test_every_stage_with_users_on_azure_is_guarded_and_rolls_back():
     runbook = compile_runbook(sample_migration())
     for stage in runbook.stages:
-        if stage.name.startswith("shift") or stage.name in ("prove", "watch"):
+        if stage.name.startswith("shift") or stage.name in ("switch", "prove", "watch"):
             assert stage.guarded
             assert stage.on_failure == "roll back"
 
@@ -72,10 +72,20 @@ def test_a_step_beside_a_stage_that_is_not_there_is_refused_with_the_stages_ther
         compile_runbook(sample_migration(steps=steps))
 
 
-def test_two_steps_of_one_name_are_refused():
-    step = {"kind": "manual", "name": "verify-orders", "stage": "verify", "owner": "ada", "instructions": "look"}
-    with pytest.raises(InvalidMigration, match="two steps are called verify-orders"):
+@pytest.mark.parametrize("name", ["verify-orders", "finish", "prove", "forced-rollback"])
+def test_a_step_may_not_take_a_name_by_which_something_else_is_approved(name):
+    step = {"kind": "manual", "name": name, "stage": "verify", "owner": "ada", "instructions": "look"}
+    with pytest.raises(InvalidMigration, match=f"the name {name} is taken"):
         compile_runbook(sample_migration(steps=[step]))
+
+
+@pytest.mark.parametrize(
+    ("stage", "place", "guarded"),
+    [("verify", "after", False), ("switch", "before", True), ("prove", "after", True), ("finish", "before", True)],
+)
+def test_users_on_azure_are_watched_over_while_a_person_has_a_step_to_do(stage, place, guarded):
+    step = {"kind": "manual", "name": "look", "stage": stage, "place": place, "owner": "ada", "instructions": "look"}
+    assert compile_runbook(sample_migration(steps=[step])).stage("look").guarded is guarded
 
 
 @pytest.mark.parametrize(

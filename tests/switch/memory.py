@@ -1,8 +1,10 @@
 """Stores, an edge and instances in memory, and a fuse that ends the process's life at any of their effects."""
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tidegate.edges.edge import Held, Routes
 from tidegate.errors import TidegateError
@@ -14,19 +16,38 @@ class Crash(BaseException):
     """kill -9."""
 
 
+def sides(aws: Any, azure: Any) -> dict[Cloud, Any]:
+    return {"aws": aws, "azure": azure}
+
+
+@dataclass
+class Content:
+    """One store on both sides. Writers try after every effect; a write that is taken is acknowledged."""
+
+    acknowledged: list[str] = field(default_factory=list)
+    rows: dict[Cloud, set[str]] = field(default_factory=lambda: sides(set(), set()))
+    open: dict[Cloud, bool] = field(default_factory=lambda: sides(True, False))
+    stream: Cloud | None = "azure"
+    mirror_ready: bool = False
+
+    def write(self) -> None:
+        for cloud in ("aws", "azure"):
+            if self.open[cloud]:
+                assert not self.open[other(cloud)], "both sides take writes"
+                name = f"w{len(self.acknowledged)}"
+                self.rows[cloud].add(name)
+                self.acknowledged.append(name)
+
+
 @dataclass
 class World:
-    """What outlives a process. Writers try after every effect; a write that is taken is acknowledged."""
+    """What outlives a process."""
 
     fuse: int = 10**9
     fails_at: str = ""
-    acknowledged: list[str] = field(default_factory=list)
-    rows: dict[Cloud, set[str]] = field(default_factory=lambda: {"aws": set(), "azure": set()})
-    open: dict[Cloud, bool] = field(default_factory=lambda: {"aws": True, "azure": False})
-    stream: Cloud | None = "azure"
-    mirror_ready: bool = False
+    stores: dict[str, Content] = field(default_factory=lambda: {name: Content() for name in ("orders", "receipts")})
     held: bool = False
-    row: dict[Cloud, Ownership | None] = field(default_factory=lambda: {"aws": None, "azure": None})
+    row: dict[Cloud, Ownership | None] = field(default_factory=lambda: sides(None, None))
     routes: Routes = field(default_factory=Routes)
 
     def tick(self, what: str) -> None:
@@ -35,12 +56,8 @@ class World:
             raise Crash
         if what == self.fails_at:
             raise TidegateError("broken", where=what)
-        for cloud in ("aws", "azure"):
-            if self.open[cloud]:
-                assert not self.open[other(cloud)], "both sides take writes"
-                name = f"w{len(self.acknowledged)}"
-                self.rows[cloud].add(name)
-                self.acknowledged.append(name)
+        for store in self.stores.values():
+            store.write()
 
     @property
     def owner(self) -> Cloud:
@@ -48,65 +65,78 @@ class World:
         return max(rows, key=lambda row: row.epoch).owner if rows else "aws"
 
 
-class MemoryLead:
-    """The contract of switch.store.Lead over a World."""
+class MemoryStore:
+    """The contract of switch.store.Store over a World. Between its effects the other stores have theirs."""
 
-    name = "orders"
-
-    def __init__(self, world: World, source: Cloud) -> None:
-        self.world = world
+    def __init__(self, world: World, source: Cloud, name: str = "receipts") -> None:
+        self.world, self.name, self.content = world, name, world.stores[name]
         self.source: Cloud = source
         self.target: Cloud = other(source)
 
+    async def tick(self, what: str) -> None:
+        await asyncio.sleep(0)
+        self.world.tick(f"{self.name} {what}")
+
     async def arm(self) -> None:
-        self.world.tick("arm")
+        await self.tick("arm")
 
     async def lag(self) -> int:
         return 0
 
     async def fence(self, deadline: float) -> None:
-        self.world.tick("fence")
-        self.world.open[self.source] = False
-        self.world.tick("fenced")
+        await self.tick("fence")
+        self.content.open[self.source] = False
+        await self.tick("fenced")
 
     async def drain(self, deadline: float) -> None:
-        self.world.tick("drain")
-        assert self.world.stream == self.target
-        assert not self.world.open[self.source], "drained while the source takes writes"
-        self.world.rows[self.target] |= self.world.rows[self.source]
-        self.world.tick("drained")
+        await self.tick("drain")
+        assert self.content.stream == self.target
+        assert not any(store.open[self.source] for store in self.world.stores.values()), "drained before all are fenced"
+        self.content.rows[self.target] |= self.content.rows[self.source]
+        await self.tick("drained")
 
     async def seal(self, deadline: float) -> None:
-        self.world.tick("seal")
-        self.world.mirror_ready = True
+        await self.tick("seal")
+        self.content.mirror_ready = True
+
+    async def open(self) -> None:
+        await self.tick("open")
+        assert self.world.owner == self.target, "opened before the commit"
+        self.content.open[self.target] = True
+
+    async def release(self) -> None:
+        await self.tick("release")
+        assert self.world.owner == self.target
+        assert self.content.mirror_ready
+        self.content.stream = self.source
+        self.content.rows[self.source] |= self.content.rows[self.target]
+        await self.tick("released")
+
+    async def reopen(self) -> None:
+        await self.tick("reopen")
+        assert self.world.owner == self.source, "reopened after the commit"
+        self.content.open[self.source] = True
+        await self.tick("reopened")
+
+    async def close(self) -> None: ...
+
+
+class MemoryLead(MemoryStore):
+    def __init__(self, world: World, source: Cloud) -> None:
+        super().__init__(world, source, "orders")
 
     async def ownership(self) -> Ownership | None:
         return self.world.row[self.target]
 
     async def commit(self, ownership: Ownership) -> None:
-        self.world.tick("commit")
+        await self.tick("commit")
+        assert all(store.mirror_ready for store in self.world.stores.values()), "committed before all are sealed"
         self.world.row[self.target] = ownership
-        self.world.open[self.target] = True
-        self.world.tick("committed")
+        self.content.open[self.target] = True
+        await self.tick("committed")
 
     async def open(self) -> None:
         raise AssertionError("the commit opens the lead")
-
-    async def release(self) -> None:
-        self.world.tick("release")
-        assert self.world.owner == self.target
-        assert self.world.mirror_ready
-        self.world.stream = self.source
-        self.world.rows[self.source] |= self.world.rows[self.target]
-        self.world.tick("released")
-
-    async def reopen(self) -> None:
-        self.world.tick("reopen")
-        assert self.world.owner == self.source, "reopened after the commit"
-        self.world.open[self.source] = True
-        self.world.tick("reopened")
-
-    async def close(self) -> None: ...
 
 
 class MemoryEdge:

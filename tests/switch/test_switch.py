@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sample import sample_document
-from switch.memory import Crash, MemoryEdge, MemoryLead, World, acknowledge_at_once
+from switch.memory import Crash, MemoryEdge, MemoryLead, MemoryStore, World, acknowledge_at_once
 from tidegate.edges.edge import Routes
 from tidegate.endpoints import Directory
 from tidegate.errors import CheckFailed, DeadlinePassed, TidegateError
 from tidegate.runbook.migration import Cloud, Migration, other
 from tidegate.switch.store import Ownership
 from tidegate.switch.switch import Parties, abandon, committed, switch
+
+STEPS = ("arm", "fence", "fenced", "drain", "drained", "seal")
 
 
 class Acknowledged(Directory):
@@ -35,7 +37,9 @@ def parties(world: World, source: Cloud, folder: Path, routes: Routes | None = N
         for cloud in ("aws", "azure"):
             component[cloud]["endpoints"] = str(folder / f"{name}-{cloud}.json")
     lead, edge = MemoryLead(world, source), MemoryEdge(world)
-    return Parties([lead], lead, edge, edge, Acknowledged(Migration.model_validate(document)), {"orders": 0}, routes)
+    directory = Acknowledged(Migration.model_validate(document))
+    stores = [lead, MemoryStore(world, source)]
+    return Parties(stores, lead, edge, edge, directory, {"orders": 0, "receipts": 0}, routes)
 
 
 def quiet(_: str) -> None:
@@ -52,13 +56,14 @@ async def turn(world: World, source: Cloud, epoch: int, folder: Path, *, hold: f
 
 def check(world: World, owner: Cloud) -> None:
     assert world.owner == owner
-    assert world.open == {owner: True, other(owner): False}
-    assert set(world.acknowledged) <= world.rows[owner]
+    for store in world.stores.values():
+        assert store.open == {owner: True, other(owner): False}
+        assert set(store.acknowledged) <= store.rows[owner]
     assert not world.held
 
 
 @settings(max_examples=200, deadline=None)
-@given(fuses=st.lists(st.integers(1, 40), max_size=4), back=st.booleans())
+@given(fuses=st.lists(st.integers(1, 60), max_size=4), back=st.booleans())
 def test_killed_anywhere_and_resumed_nothing_acknowledged_is_lost(fuses, back):
     world = World()
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +79,10 @@ def test_killed_anywhere_and_resumed_nothing_acknowledged_is_lost(fuses, back):
             check(world, other(source))
 
 
-@pytest.mark.parametrize("fails_at", ["arm", "hold", "settle", "fence", "fenced", "drain", "drained", "seal", "commit"])
+EFFECTS = [f"{name} {what}" for name in ("orders", "receipts") for what in STEPS]
+
+
+@pytest.mark.parametrize("fails_at", ["hold", "settle", *EFFECTS, "orders commit"])
 async def test_an_error_before_the_commit_gives_the_source_back(fails_at, tmp_path):
     world = World(fails_at=fails_at)
     with pytest.raises(TidegateError, match="broken"):
@@ -84,7 +92,7 @@ async def test_an_error_before_the_commit_gives_the_source_back(fails_at, tmp_pa
 
 
 async def test_a_commit_whose_answer_was_lost_is_finished_not_taken_back(tmp_path):
-    world = World(fails_at="committed")
+    world = World(fails_at="orders committed")
     await turn(world, "aws", 1, tmp_path)
     check(world, "azure")
 
@@ -94,6 +102,32 @@ async def test_told_to_stop_it_reopens_the_source(tmp_path):
     with pytest.raises(CheckFailed, match="told to stop"):
         await turn(world, "aws", 1, tmp_path, stopping=lambda: world.held)
     check(world, "aws")
+
+
+async def test_told_to_stop_it_does_not_wait_until_all_is_armed(tmp_path, monkeypatch):
+    world, never = World(), asyncio.Event()
+
+    async def endless(self) -> None:
+        await never.wait()
+
+    monkeypatch.setattr(MemoryStore, "arm", endless)
+    with pytest.raises(CheckFailed, match="before anything was held"):
+        await turn(world, "aws", 1, tmp_path, stopping=lambda: True)
+    check(world, "aws")
+
+
+async def test_what_is_held_goes_on_even_if_the_source_cannot_be_reopened(tmp_path, monkeypatch):
+    world = World(fails_at="orders seal")
+
+    async def broken(self) -> None:
+        raise TidegateError("it stays shut", where="orders")
+
+    there = parties(world, "aws", tmp_path)
+    monkeypatch.setattr(MemoryLead, "reopen", broken)
+    with pytest.raises(TidegateError, match="stays shut"):
+        await switch(there, Ownership("run", 1, "azure"), hold=8, stopping=lambda: False, note=quiet)
+    assert not world.held
+    assert world.stores["receipts"].open["aws"]
 
 
 async def test_past_its_deadline_it_reopens_the_source(tmp_path, monkeypatch):
@@ -119,7 +153,8 @@ async def test_workers_rest_while_the_writes_move_and_then_work_in_one_cloud(tmp
     monkeypatch.setattr(MemoryLead, "fence", look)
     monkeypatch.setattr(MemoryLead, "drain", look)
     there = parties(world, "aws", tmp_path)
-    world.open["aws"] = False
+    for store in world.stores.values():
+        store.open["aws"] = False
     await switch(there, Ownership("run", 1, "azure"), hold=8, stopping=lambda: False, note=quiet)
     assert seen == [{"aws": False, "azure": False}] * 2
     assert there.directory.read("settler", "azure").active

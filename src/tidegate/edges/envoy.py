@@ -22,8 +22,12 @@ CONFIRM_SECONDS = 10
 EVERYBODY = 10_000
 ANSWER_SECONDS = 5
 LOOK = 0.01
+ACTIVE = ("rq_active", "rq_pending_active")
+"""The latter still waits for a connection."""
 CLOUDS: tuple[Cloud, Cloud] = ("aws", "azure")
-STATISTIC = re.compile(r"cluster\.(aws|azure)_(\d+)\.upstream_(rq_active|rq_completed|rq_total|rq_5xx): (\d+)")
+STATISTIC = re.compile(
+    r"cluster\.(aws|azure)_(\d+)\.upstream_(rq_(?:active|pending_active|completed|total|5xx)): (\d+)"
+)
 
 
 def prepare_folder(migration: Migration) -> None:
@@ -71,7 +75,7 @@ class EnvoyEdge:
         before = -1
         while True:
             figures = await self._statistics()
-            active = sum(value for (_, _, kind), value in figures.items() if kind == "rq_active")
+            active = sum(value for (_, _, kind), value in figures.items() if kind in ACTIVE)
             total = sum(value for (_, _, kind), value in figures.items() if kind == "rq_total")
             if active == 0 and total == before:
                 return
@@ -118,7 +122,7 @@ class EnvoyEdge:
         return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if ":" in line)
 
     async def _statistics(self) -> dict[tuple[Cloud, int, str], int]:
-        pattern = r"^cluster\.(aws|azure)_\d+\.upstream_rq_(active|completed|total|5xx)$"
+        pattern = r"^cluster\.(aws|azure)_\d+\.upstream_rq_(active|pending_active|completed|total|5xx)$"
         text = await self._get(f"{self.spec.admin.rstrip('/')}/stats", {"filter": pattern})
         figures: dict[tuple[Cloud, int, str], int] = {}
         for cloud, index, kind, value in STATISTIC.findall(text):

@@ -18,7 +18,7 @@ import contextlib
 import json
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 __all__ = ["HoldService", "main"]
@@ -35,25 +35,25 @@ class HoldService:
         self._open = True
         self._queue: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        """When the hold expires; while it is released, when the next portion goes."""
         self._expiring = False
         self.to = ""
         self.waiting = self.served = self.expired = self.held = 0
 
     def hold(self, seconds: float) -> None:
         """Again: from now on, for so long."""
-        if self._timer is not None:
-            self._timer.cancel()
         self._open = False
         self._expiring, self.to = False, ""
-        self._timer = asyncio.get_running_loop().call_later(min(seconds, LONGEST), self._expire)
+        self._next(min(seconds, LONGEST), self._expire)
 
     def release(self, to: str = "") -> None:
-        self.to = to
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._open = True
+        self.to, self._open = to, True
         self._let_go(-(-len(self._queue) // STEPS))
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self._open = True
+        self._let_go(len(self._queue))
 
     def _let_go(self, portion: int) -> None:
         """In the order in which they came; what comes meanwhile isn't held at all."""
@@ -61,8 +61,15 @@ class HoldService:
             waiter = self._queue.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-        if self._queue and self._open:
-            asyncio.get_running_loop().call_later(SPREAD / STEPS, self._let_go, portion)
+        if self._queue:
+            self._next(SPREAD / STEPS, lambda: self._let_go(portion))
+        elif self._timer is not None:
+            self._timer.cancel()
+
+    def _next(self, seconds: float, what: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, what)
 
     def _expire(self) -> None:
         self._expiring = True
@@ -146,8 +153,9 @@ async def _serve(host: str, port: int) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, ended.set)
     await ended.wait()
-    service.release()
+    service.end()
     server.close()
+    await asyncio.sleep(SPREAD)  # the answers leave
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,12 +1,15 @@
 """What the engine asks of whoever judges the workload's health. The planes' guard answers in production."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from tidegate.engine.tasks import explained
+from tidegate.errors import TidegateError
 from tidegate.runbook.runbook import Stage
 
-__all__ = ["Breach", "Health", "Losses"]
+__all__ = ["Breach", "Health", "Losses", "judged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,15 @@ class Health(Protocol):
     async def losses(self) -> Losses | None:
         """None as long as the owner of the writes answers, or AWS owns them."""
         ...
+
+
+async def judged(health: Health, stage: Stage, note: Callable[[str], None]) -> Breach:
+    """A guard that has ended by an error sees nothing any more: the run must not go on without it."""
+    this = asyncio.current_task()
+    try:
+        return await health.breach(stage, note)
+    except Exception as error:
+        if this is not None and this.cancelling():  # its stage is over
+            raise asyncio.CancelledError from error
+        why = str(error) if isinstance(error, TidegateError) else explained(error)
+        return Breach("pause", f"health is not judged any more: {why}")

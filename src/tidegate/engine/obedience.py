@@ -5,16 +5,17 @@ order in which they came, except that an abort doesn't wait behind a question ab
 """
 
 import asyncio
+from functools import partial
 
 from pydantic import JsonValue
 
 from tidegate.engine.driver import POLL, Driver
-from tidegate.engine.health import Health, Losses
+from tidegate.engine.health import Breach, Health, Losses, judged
 from tidegate.engine.journal import Event
-from tidegate.engine.state import FORCED, RunState
+from tidegate.engine.state import RunState
 from tidegate.engine.tasks import cancel, explained
 from tidegate.errors import Refused, TidegateError
-from tidegate.runbook.runbook import Stage
+from tidegate.runbook.runbook import FORCED, Stage
 
 __all__ = ["Obedience", "Stopped"]
 
@@ -28,6 +29,7 @@ class Obedience:
 
     def __init__(self, driver: Driver, health: Health, *, wait: bool) -> None:
         self.driver, self.health, self.wait = driver, health, wait
+        self._sentry: asyncio.Task[Breach] | None = None
 
     @property
     def state(self) -> RunState:
@@ -49,7 +51,7 @@ class Obedience:
             elif resume := self.driver.asked("resume", after=self.state.paused.seq):
                 self.driver.add("continued", _answers(resume))
             else:
-                await self._stand()
+                await self._stand_on_guard()
 
     async def obey_on_the_way_back(self) -> None:
         """A rollback that has begun can be broken off, or gives up the target; it isn't paused."""
@@ -69,13 +71,27 @@ class Obedience:
         while not self.state.approvals.get(stage.name):
             if stage.name not in self.state.waits:
                 self.driver.add("waiting", {"gate": stage.name, "reason": stage.approval})
-            await self._stand()
+            await self._stand_on_guard()
             await self.obey()
             if self.state.decision is not None:
                 return False
         if stage.name in self.state.waits:
             self.driver.add("passed", {"gate": stage.name, "by": self.state.approvals[stage.name]})
         return True
+
+    async def breached(self, stage: Stage, breach: Breach) -> None:
+        data: dict[str, JsonValue] = {"verdict": breach.verdict, "reason": breach.reason, "segment": breach.segment}
+        self.driver.add("breach", {**data, "stage": stage.name})
+        if breach.verdict == "roll back":
+            await self.decide(breach.reason)
+        else:
+            self.pause(breach.reason)
+
+    async def stand_down(self) -> None:
+        """Somebody else watches from here on, or nobody has to."""
+        if self._sentry is not None:
+            await cancel(self._sentry)
+            self._sentry = None
 
     async def decide(self, reason: str, command: Event | None = None) -> None:
         """To roll back; or to pause, where nothing takes back what was done, or writes would be lost by it."""
@@ -103,6 +119,28 @@ class Obedience:
 
     def _refuse(self, command: Event, why: str) -> None:
         self.driver.add("refused", {"command": command.figure("command"), "reason": why} | _answers(command))
+
+    async def _stand_on_guard(self) -> None:
+        """Users who are on Azure already are watched over while people take their time."""
+        stage, paused = self._last_guarded(), self.state.paused
+        if stage is not None and (paused is None or paused.figure("answers") is not None):
+            if self._sentry is None:
+                note = partial(self._note, stage)
+                self._sentry = asyncio.create_task(judged(self.health, stage, note))
+            elif self._sentry.done():
+                sentry, self._sentry = self._sentry, None
+                await self.breached(stage, sentry.result())
+                return
+        await self._stand()
+
+    def _last_guarded(self) -> Stage | None:
+        """Of the stages that are done; None: nobody is on Azure yet."""
+        stages = zip(self.state.plan.runbook.stages, self.state.stages, strict=True)
+        done = [stage for stage, state in stages if stage.guarded and state.status == "done"]
+        return done[-1] if done else None
+
+    def _note(self, stage: Stage, text: str) -> None:
+        self.driver.add("noted", {"text": text}, stage=stage.name)
 
     async def _stand(self) -> None:
         if not self.wait:

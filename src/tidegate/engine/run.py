@@ -13,16 +13,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pydantic import JsonValue
-
 from tidegate.engine.driver import Driver
-from tidegate.engine.health import Breach, Health
+from tidegate.engine.health import Health, judged
 from tidegate.engine.journal import Store
 from tidegate.engine.lease import lease
 from tidegate.engine.obedience import Obedience, Stopped
 from tidegate.engine.performance import perform
 from tidegate.engine.retreat import retreat
-from tidegate.engine.state import FORCED, RunState
+from tidegate.engine.state import RunState
 from tidegate.engine.tasks import cancel, explained
 from tidegate.engine.work import Work
 from tidegate.errors import (
@@ -37,7 +35,7 @@ from tidegate.runbook.plan import Plan
 from tidegate.runbook.runbook import Stage, StepSpec
 from tidegate.runbook.step import AnyStep
 
-__all__ = ["FORCED", "Surroundings", "drive", "new_id", "start"]
+__all__ = ["Surroundings", "drive", "new_id", "start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +107,13 @@ class _Drive:
         try:
             if self.state.decision is None:
                 await self.forward()
+            await self.obedience.stand_down()
             if self.state.decision is not None:
                 await retreat(self.obedience, self.surroundings.make)
         except Stopped:
             pass
+        finally:
+            await self.obedience.stand_down()
 
     async def forward(self) -> None:
         for stage, state in zip(self.state.plan.runbook.stages, self.state.stages, strict=True):
@@ -127,18 +128,19 @@ class _Drive:
 
     async def stage(self, stage: Stage) -> None:
         """Run its steps side by side under its guard. Afterwards the journal says what is next."""
+        await self.obedience.stand_down()
         self.driver.halting = False
         self.driver.add("stage-began", stage=stage.name)
         steps = [self.surroundings.make(spec) for spec in stage.steps]
         work = Work(
             self.driver,
             {perform(self.driver, stage.name, step): step for step in steps},
-            self.health.breach(stage, lambda text: self.note(stage, text)) if stage.guarded else None,
+            judged(self.health, stage, lambda text: self.note(stage, text)) if stage.guarded else None,
             wait=self.wait,
         )
         await work.run()
         if work.breach is not None:
-            await self.breached(stage, work.breach)
+            await self.obedience.breached(stage, work.breach)
         elif work.failure is not None:
             await self.failed(stage, work.failure)
         elif work.whole:
@@ -162,11 +164,3 @@ class _Drive:
             return
         self.driver.add("stage-failed", {"error": str(failure)}, stage=stage.name)
         self.obedience.stop(failure.brief, failure.mend or "mend it")
-
-    async def breached(self, stage: Stage, breach: Breach) -> None:
-        data: dict[str, JsonValue] = {"verdict": breach.verdict, "reason": breach.reason, "segment": breach.segment}
-        self.driver.add("breach", {**data, "stage": stage.name})
-        if breach.verdict == "roll back":
-            await self.obedience.decide(breach.reason)
-        else:
-            self.obedience.pause(breach.reason)

@@ -8,13 +8,11 @@ from pydantic import JsonValue
 
 from tidegate.engine.journal import Event
 from tidegate.runbook.plan import Plan
-from tidegate.runbook.runbook import Phase
+from tidegate.runbook.runbook import FORCED, Phase
 from tidegate.runbook.step import Finding
 
-__all__ = ["FORCED", "STOPS", "RunState", "StageState", "StepState", "Waiting", "fold"]
+__all__ = ["STOPS", "RunState", "StageState", "StepState", "Waiting", "fold"]
 
-FORCED = "forced-rollback"
-"""The gate at which a human accepts to lose writes."""
 STOPS = ("abort", "rollback")
 SAMPLES = 60
 """Figures of the traffic that are kept: a day's watch has a hundred thousand, and the journal has them all."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from tidegate.engine.driver import POLL, Driver
 from tidegate.engine.health import Breach
-from tidegate.engine.tasks import DEFECT, cancel, explained
+from tidegate.engine.tasks import DEFECT, cancel
 from tidegate.errors import LeaseHeld, LocalFault, TidegateError
 from tidegate.runbook.step import AnyStep
 
@@ -40,7 +40,7 @@ class Work:
         self.failure: BaseException | None = None
         self.in_vain = False
         self._steps = {asyncio.create_task(each): step for each, step in steps.items()}
-        self._guard = asyncio.create_task(_judged(guard)) if guard else None
+        self._guard = asyncio.create_task(guard) if guard else None
         self._cut: dict[asyncio.Task[None], float] = {}
 
     @property
@@ -131,15 +131,3 @@ class Work:
     def _ends_now(self, task: asyncio.Task[None]) -> bool:
         step = self._steps[task]
         return task.done() or step.interruptible != "never" or step.name in self.driver.state.waits
-
-
-async def _judged(guard: Coroutine[object, object, Breach]) -> Breach:
-    """A guard that has ended by an error sees nothing any more: the run must not go on without it."""
-    this = asyncio.current_task()
-    try:
-        return await guard
-    except Exception as error:
-        if this is not None and this.cancelling():  # its stage is over
-            raise asyncio.CancelledError from error
-        why = str(error) if isinstance(error, TidegateError) else explained(error)
-        return Breach("pause", f"health is not judged any more: {why}")

@@ -8,7 +8,9 @@ alpha (Ville's inequality), however long it is watched. Per segment there are tw
 - *absolute*: does Azure fail more often than the objective, or than twice what AWS did in this segment before?
   It stands alone where nobody of a segment is on AWS any more.
 
-Each mixes over how large the harm is and over when it began. Alpha is split over arms and segments. Where AWS
+A last one, absolute, is over all of Azure's requests: harm that is everywhere shows there soonest.
+
+Each mixes over how large the harm is and over when it began. Alpha is split over all of them. Where AWS
 fails beyond the objective as well, going back would not help: that is for a human.
 """
 
@@ -86,6 +88,7 @@ class Judge:
         self._last: Counts | None = None
         self._history: dict[str, Count] = {}
         self._segments: dict[str, _Segment] = {}
+        self._whole = _Segment()
 
     @property
     def threshold(self) -> float:
@@ -100,9 +103,10 @@ class Judge:
             before = now if self._before is None else self._before
             self._history = {name: count for (name, cloud), count in before.items() if cloud == "aws"}
             return Verdict("healthy")
+        new = {name: (self._new(now, name, "azure"), self._new(now, name, "aws")) for name in self._segments}
         for name, segment in self._segments.items():
-            azure, aws = self._new(now, name, "azure"), self._new(now, name, "aws")
-            self._play(name, segment, azure, aws)
+            self._play(name, segment, *new[name])
+        self._play_whole(new)
         self._last = now
         return self._verdict()
 
@@ -121,6 +125,16 @@ class Judge:
         if aws.total:
             segment.control.play(_absolute_bets(aws, self.objectives.error_rate))
 
+    def _play_whole(self, new: Mapping[str, tuple[Count, Count]]) -> None:
+        """As much may fail as in the worst segment that had any: no mixture of them is a false alarm."""
+        azure, aws = Count(), Count()
+        for of_azure, of_aws in new.values():
+            azure, aws = _plus(azure, of_azure), _plus(aws, of_aws)
+        self._whole.azure, self._whole.aws = _plus(self._whole.azure, azure), _plus(self._whole.aws, aws)
+        if azure.total:
+            acceptable = max(self._acceptable(name) for name, (of_azure, _) in new.items() if of_azure.total)
+            self._whole.absolute.play(_absolute_bets(azure, acceptable))
+
     def _acceptable(self, name: str) -> float:
         """The objective; or twice AWS's own history of the segment, where that is worse."""
         history = self._history.get(name, Count())
@@ -129,7 +143,8 @@ class Judge:
         return min(HIGHEST / 2, max(self.objectives.error_rate, TOLERATED_RATIO * history.failed / history.total))
 
     def _verdict(self) -> Verdict:
-        name, segment = max(self._segments.items(), key=lambda item: _evidence(item[1]))
+        every = [*self._segments.items(), ("", self._whole)]
+        name, segment = max(every, key=lambda item: _evidence(item[1]))
         evidence = _evidence(segment) / self.threshold
         if evidence < 1:
             return Verdict("healthy", name, evidence)
@@ -148,11 +163,14 @@ class Judge:
 
 
 def alarm_threshold(objectives: Objectives, segments: int) -> float:
-    return 2 * max(1, segments) / objectives.false_alarms
+    return (2 * segments + 1) / objectives.false_alarms
 
 
-def detectable(requests: int, objectives: Objectives, segments: int = 1) -> float:
-    """The smallest error rate that this many requests would have shown, nine times out of ten; 1 if none."""
+def detectable(requests: int, objectives: Objectives, segments: int) -> float:
+    """The smallest error rate among all of this many requests that would have shown, nine times out of ten; 1 if none.
+
+    `segments`: how many the edge counts.
+    """
     needed = math.log(alarm_threshold(objectives, segments))
     rate = objectives.error_rate
     while rate < 1:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from tidegate.engine.journal import Store
-from tidegate.engine.run import FORCED
 from tidegate.engine.state import RunState, fold
 from tidegate.errors import TidegateError
 from tidegate.lab.lab import Lab
+from tidegate.runbook.runbook import FORCED
 
 __all__ = ["SCENARIOS", "Fault", "Scenario", "play"]
 

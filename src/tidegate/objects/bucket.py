@@ -187,6 +187,10 @@ class BucketMove:
         """No switch is near: changes are looked for at leisure again."""
         self._armed = False
 
+    def tells(self, source: Cloud) -> bool:
+        """Whether this side says what has changed; else only a listing of everything does."""
+        return source == "aws" and self.events is not None
+
     async def drain(self, source: Cloud) -> None:
         async with self._my_turn():
             if self.phase == "flow" and self.owner == source:

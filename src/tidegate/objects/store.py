@@ -1,8 +1,8 @@
 """One bucket under the switch, in one direction. Implements switch.store.Store.
 
 No bucket has a fence: when `fence` is called, requests are held at the edge and workers are idle, and that is all
-that keeps its writers off. What S3's events didn't tell until the drain had ended is brought by `settle`, which
-writes only where Azure has nothing newer.
+that keeps its writers off. So most of the drain is done while databases are fenced. What S3's events didn't tell
+until the drain had ended is brought by `settle`, which writes only where Azure has nothing newer.
 """
 
 import asyncio
@@ -34,9 +34,11 @@ class BucketStore:
         return await self.move.lag()
 
     async def fence(self, deadline: float) -> None:
-        """Nothing: see above."""
+        if self.move.tells(self.source):
+            await self._within(deadline, "drain")
 
     async def drain(self, deadline: float) -> None:
+        """Again: an object may belong to the last row that was written."""
         await self._within(deadline, "drain")
 
     async def seal(self, deadline: float) -> None:

@@ -4,7 +4,7 @@ from pydantic import JsonValue
 
 from tidegate.errors import InvalidMigration
 from tidegate.runbook.migration import Bucket, ExtraStep, ManualStep, Migration, Shift
-from tidegate.runbook.runbook import Phase, Runbook, Stage, StepSpec
+from tidegate.runbook.runbook import FORCED, Runbook, Stage, StepSpec
 
 __all__ = ["compile_runbook"]
 
@@ -54,7 +54,7 @@ def _switch(migration: Migration, *, moves_traffic: bool) -> list[Stage]:
     watch = StepSpec(uses="watch", name="watch-switch", fields={"seconds": migration.objectives.bake})
     proofs = [_store_step(migration, "prove", name) for name in migration.stores]
     return [
-        Stage(name="switch", phase="during", steps=(switch,), on_failure="roll back"),
+        Stage(name="switch", phase="during", steps=(switch,), guarded=True, on_failure="roll back"),
         Stage(name="prove", phase="during", steps=(*proofs, watch), guarded=True, on_failure="roll back"),
     ]
 
@@ -86,14 +86,19 @@ def _with_extra_steps(stages: list[Stage], migration: Migration) -> list[Stage]:
             raise InvalidMigration(
                 f"there is no stage {extra.stage!r}", where=f"steps.{extra.name}", mend=f"the stages are: {names}"
             )
-        stages.insert(place + (extra.place == "after"), _extra_stage(extra, stages[place].phase))
-    names = [step.name for stage in stages for step in stage.steps]
+        stages.insert(place + (extra.place == "after"), _extra_stage(extra, stages[place]))
+    own = {extra.name for extra in migration.steps}
+    taken = [name for stage in stages for name in {stage.name, *(step.name for step in stage.steps)}]
+    if twice := {name for name in own if taken.count(name) > 1 or name == FORCED}:
+        raise InvalidMigration(f"the name {min(twice)} is taken", where="steps", mend="give that step another name")
+    names = [stage.name for stage in stages]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise InvalidMigration(f"two steps are called {min(twice)}", where="steps", mend="rename one")
+        raise InvalidMigration(f"two stages are called {min(twice)!r}", where="shift", mend="drop one")
     return stages
 
 
-def _extra_stage(extra: ExtraStep, phase: Phase) -> Stage:
+def _extra_stage(extra: ExtraStep, beside: Stage) -> Stage:
+    """It may take its time: users who are on Azure already are watched over meanwhile."""
     if isinstance(extra, ManualStep):
         fields: dict[str, JsonValue] = {
             "owner": extra.owner,
@@ -110,4 +115,5 @@ def _extra_stage(extra: ExtraStep, phase: Phase) -> Stage:
             "timeout": extra.timeout,
         }
         spec = StepSpec(uses="command", name=extra.name, fields=fields)
-    return Stage(name=extra.name, phase=phase, steps=(spec,))
+    guarded = beside.guarded or (beside.name == "finish" and extra.place == "before")
+    return Stage(name=extra.name, phase=beside.phase, steps=(spec,), guarded=guarded)

@@ -4,9 +4,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-__all__ = ["Phase", "Runbook", "Stage", "StepSpec"]
+__all__ = ["FORCED", "Phase", "Runbook", "Stage", "StepSpec"]
 
 Phase = Literal["before", "during", "after"]
+FORCED = "forced-rollback"
+"""The gate at which a human accepts to lose writes; no stage's."""
 
 
 class Model(BaseModel):

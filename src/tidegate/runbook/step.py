@@ -73,7 +73,7 @@ class Context(Protocol):
         ...
 
     def stopping(self) -> bool:
-        """Whether the run was told to stop; long work ends at its next safe point, by raising Stopped."""
+        """Whether the run was told to stop; long work ends at its next safe point, by raising CheckFailed."""
         ...
 
     def approved(self, gate: str) -> str | None:

@@ -17,16 +17,21 @@ LOOK = 0.5
 
 @dataclass(slots=True)
 class Evidence:
-    """Azure's answers since the bake began. That nothing harmful was among them, the stage's guard has judged."""
+    """Azure's answers since the bake began. That nothing harmful was among them, the stage's guard has judged.
+
+    `part`: the segment whose own answers are counted too.
+    """
 
     workload: Workload
     last: Counts
+    part: str | None = None
     requests: int = 0
     failed: int = 0
+    of_part: int = 0
 
     @classmethod
-    async def begin(cls, workload: Workload) -> "Evidence":
-        return cls(workload, await workload.edge.count())
+    async def begin(cls, workload: Workload, part: str | None = None) -> "Evidence":
+        return cls(workload, await workload.edge.count(), part)
 
     async def gather(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -45,15 +50,17 @@ class Evidence:
             if key[1] == "azure" and earlier is not None and count.total >= earlier.total:
                 self.requests += count.total - earlier.total
                 self.failed += count.failed - earlier.failed
+                self.of_part += count.total - earlier.total if key[0] == self.part else 0
         self.last = now
 
     async def finding(self, check: str) -> Finding:
         """Inconclusive as long as harm of the size `objectives.detect` could have gone unseen."""
         await self.look()
         objectives = self.workload.migration.objectives
-        least = detectable(self.requests, objectives)
+        least = detectable(self.requests, objectives, len({segment for segment, _ in self.last}))
+        own = f" ({self.of_part:,} of {self.part.partition(':')[2]})" if self.part else ""
         seen = (
-            f"Azure answered {self.requests:,} requests, {self.failed:,} failed; "
+            f"Azure answered {self.requests:,} requests{own}, {self.failed:,} failed; "
             f"an error rate of {least:.1%} would have shown"
         )
         if least <= objectives.detect:

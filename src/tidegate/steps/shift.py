@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import PrivateAttr
 
-from tidegate.edges.criteria import after_shift
+from tidegate.edges.criteria import after_shift, segment_of
 from tidegate.edges.edge import Routes
 from tidegate.runbook.migration import Shift as ShiftSpec
 from tidegate.runbook.step import Action, Context, Facts, Finding, Interruptible, NoFacts
@@ -52,7 +52,7 @@ class Shift(PlaneStep[RoutesBefore]):
         context.note(
             f"{self.shift.label} on Azure; health is judged for {self.bake:g} s", share=routes.basis_points / 1e4
         )
-        self._evidence = await Evidence.begin(self.workload)
+        self._evidence = await Evidence.begin(self.workload, segment_of(self.shift))
         await self._evidence.gather(self.bake)
 
     async def check(self, context: Context, facts: RoutesBefore) -> Sequence[Finding]:

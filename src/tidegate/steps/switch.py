@@ -55,7 +55,8 @@ class Switch(PlaneStep[NoFacts]):
     async def apply(self, context: Context, facts: NoFacts) -> None:
         if context.recall("forward") is None:
             await self.workload.remember_the_usual()
-        await self._turn(context, "azure", "forward", context.stopping)
+        routes = Routes(basis_points=EVERYBODY) if self.moves_traffic else None
+        await self._turn(context, "azure", "forward", context.stopping, routes)
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
         ownership = await self.workload.ownership()
@@ -81,10 +82,12 @@ class Switch(PlaneStep[NoFacts]):
             finally:
                 await _close(parties)
 
-    async def _turn(self, context: Context, owner: Cloud, turn: str, stopping: Callable[[], bool]) -> None:
+    async def _turn(
+        self, context: Context, owner: Cloud, turn: str, stopping: Callable[[], bool], routes: Routes | None = None
+    ) -> None:
         """What an earlier process left half done is finished or taken back first, by the ownership row."""
         ownership = await self._ownership(context, owner, turn)
-        parties = self._parties(owner, ownership.epoch)
+        parties = self._parties(owner, ownership.epoch, routes)
         try:
             if context.recall(turn) == "begun" and not await committed(parties.lead, ownership):
                 await abandon(parties)
@@ -97,7 +100,7 @@ class Switch(PlaneStep[NoFacts]):
         context.note(f"{owner} owns the writes", **_figures(timings))
 
     async def _finish_forward(self, context: Context) -> None:
-        """A switch whose commit stands is brought to its end before it is mirrored."""
+        """A switch whose commit stands is brought to its end before it is mirrored; its traffic has gone home."""
         if context.recall("forward") == "begun" and context.recall("back") is None:
             await self._turn(context, "azure", "forward", lambda: False)
 
@@ -122,11 +125,10 @@ class Switch(PlaneStep[NoFacts]):
             context.remember(key, epoch)
         return Ownership(context.run, epoch, owner)
 
-    def _parties(self, owner: Cloud, epoch: int) -> Parties:
+    def _parties(self, owner: Cloud, epoch: int, routes: Routes | None = None) -> Parties:
         workload, source = self.workload, other(owner)
         databases = {name: database.store(source, epoch) for name, database in workload.databases.items()}
         buckets = {name: bucket.store(source) for name, bucket in workload.buckets.items()}
-        routes = Routes(basis_points=EVERYBODY) if self.moves_traffic and owner == "azure" else None
         lead = databases[workload.lead.name]
         stores = [*databases.values(), *buckets.values()]
         objectives = workload.migration.objectives

@@ -1,6 +1,6 @@
 """The one state machine that moves the primary of all stores; mirrored, it is the rollback.
 
-    arm -> lag gate -> hold, workers quiesced -> each store: fence -> drain -> seal -> COMMIT
+    arm -> lag gate -> hold, workers quiesced -> fence -> each store: drain -> seal -> COMMIT
         -> open -> endpoints acknowledged -> release of the requests -> mirror running
 
 The commit is the ownership row in the target's lead database. Before it, anything that goes wrong (an error,
@@ -79,7 +79,7 @@ async def switch(
     """
     if await committed(parties.lead, ownership):
         return await conclude(parties, ownership)
-    await _all(store.arm() for store in parties.stores)
+    await _arm(parties, stopping)
     await _lag_gate(parties, stopping, note)
     note(f"requests are held while {ownership.owner} takes the writes over")
     timings = Timings(began=time.monotonic())
@@ -103,6 +103,8 @@ async def _to_the_commit(
         await parties.hold.hold(hold)
         await _all([parties.hold.settle(deadline), _quiesce(parties, deadline)])
         timings.mark("quiet")
+        await _all(store.fence(deadline) for store in parties.stores)
+        timings.mark("fenced")
         await _all(_carry_over(store, deadline, timings) for store in parties.stores)
         if stopping():
             raise CheckFailed("told to stop before the commit: the source has been reopened", where="switch")
@@ -114,9 +116,7 @@ async def _to_the_commit(
 
 
 async def _carry_over(store: Store, deadline: float, timings: Timings) -> None:
-    """One store doesn't wait for another: it is the commit that waits for all."""
-    await store.fence(deadline)
-    timings.mark("fenced", store)
+    """Once all are fenced one doesn't wait for another: it is the commit that waits for all."""
     await store.drain(deadline)
     timings.mark("drained", store)
     await store.seal(deadline)
@@ -143,11 +143,10 @@ async def conclude(parties: Parties, ownership: Ownership, timings: Timings | No
 
 async def abandon(parties: Parties) -> None:
     """Before the commit: the source takes writes again, its workers work, what is held goes on. Idempotent."""
-    source = parties.lead.source
-    await _all(store.reopen() for store in parties.stores)
-    entries = parties.directory.settled(source)
-    parties.directory.write(entries)
     try:
+        await _all(store.reopen() for store in parties.stores)
+        entries = parties.directory.settled(parties.lead.source)
+        parties.directory.write(entries)
         await parties.directory.acknowledged(entries, time.monotonic() + ACKNOWLEDGE_SECONDS)
     finally:
         await parties.hold.release()
@@ -156,6 +155,19 @@ async def abandon(parties: Parties) -> None:
 async def committed(lead: Lead, ownership: Ownership) -> bool:
     found = await lead.ownership()
     return found is not None and found.epoch >= ownership.epoch
+
+
+async def _arm(parties: Parties, stopping: Callable[[], bool]) -> None:
+    """It may take minutes, and can be repeated: whoever wants to stop doesn't wait for it."""
+    arming = asyncio.create_task(_all(store.arm() for store in parties.stores))
+    try:
+        while not (await asyncio.wait({arming}, timeout=0.1))[0]:
+            if stopping():
+                raise CheckFailed("told to stop before anything was held", where="switch")
+    finally:
+        arming.cancel()
+        await asyncio.gather(arming, return_exceptions=True)
+    arming.result()
 
 
 async def _lag_gate(parties: Parties, stopping: Callable[[], bool], note: Callable[[str], None]) -> None:
