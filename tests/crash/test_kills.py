@@ -134,6 +134,28 @@ def test_what_is_held_when_it_dies_is_let_go_and_counted(rehearse):
     must_be_whole(rehearsed, rehearsed.ended())
 
 
+@slow
+def test_taken_back_between_its_commit_and_its_end_it_leaves_nobody_on_azure(rehearse):
+    rehearsed = rehearse("window")
+    rehearsed.wait_for(lambda state: state.step("endpoints").status == "done")
+    slow_to_answer = psutil.Process(rehearsed.lab.call("status")["servers"]["shop-azure"]["pid"])
+    slow_to_answer.suspend()
+    try:
+        until(lambda: asyncio.run(rehearsed.edge())[1].basis_points == EVERYBODY, "the commit stands")
+        rehearsed.kill("while an instance is waited for")
+    finally:
+        slow_to_answer.resume()
+    assert rehearsed.tidegate("rollback", rehearsed.run).returncode == 0
+    rehearsed.go_on()
+    ended = rehearsed.ended()
+    assert ended.state.status == "rolled-back"
+    assert (ended.routes, ended.misled, ended.left) == (Routes(), [], [])
+    assert ended.after == {"aws": ended.before, "azure": EMPTY}
+    kept = {each.promise: each.kept for each in ended.verdict.promises}
+    assert kept["no acknowledged write is lost"]
+    assert kept["every receipt has its bytes"]
+
+
 @dataclass(frozen=True)
 class Interrupted:
     """A rehearsal that a second process wanted to drive, and that Ctrl-C has ended."""

@@ -58,10 +58,12 @@ def new_id(plan: Plan) -> str:
     return f"{plan.migration.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-async def drive(store: Store, run: str, surroundings: Surroundings, *, wait: bool = True) -> RunState:
+async def drive(
+    store: Store, run: str, surroundings: Surroundings, *, wait: bool = True, instead: str = ""
+) -> RunState:
     """Drive until the run has ended, stopped, or (without `wait`) waits for a human. Its state says which.
 
-    Raises LeaseHeld if another process drives it, TidegateError if the journal can't be written.
+    `instead`: what to do when this is interrupted or fails, if the run can't be gone on with then. Raises LeaseHeld if another process drives it, TidegateError if the journal can't be written.
     """
     with lease(store, run) as epoch:
         driver = Driver(store, run, epoch)
@@ -72,12 +74,14 @@ async def drive(store: Store, run: str, surroundings: Surroundings, *, wait: boo
         try:
             await _Drive(driver, surroundings, wait=wait).whole()
         except asyncio.CancelledError:
-            driver.add("stopped", {"reason": "interrupted", "mend": f"go on with `tidegate resume {run}`"})
+            mend = instead or f"go on with `tidegate resume {run}`"
+            driver.add("stopped", {"reason": "interrupted", "mend": mend, "final": bool(instead)})
             raise
         except Exception as error:
             why = str(error) if isinstance(error, TidegateError) else explained(error)
             with suppress(TidegateError):  # it may be the journal itself that is lost
-                driver.add("stopped", {"reason": why, "mend": f"mend it; then `tidegate resume {run}`"})
+                mend = instead or f"mend it; then `tidegate resume {run}`"
+                driver.add("stopped", {"reason": why, "mend": mend, "final": bool(instead)})
             raise
         finally:
             await cancel(*companions)
@@ -152,7 +156,7 @@ class _Drive:
         self.driver.add("noted", {"text": text}, stage=stage.name)
 
     async def failed(self, stage: Stage, failure: BaseException) -> None:
-        """By the stage's policy. A server's silence, a deadline and this machine's own faults are no evidence of harm."""
+        """By the stage's policy. No evidence of harm is a server's silence, a deadline, or a fault of this machine."""
         if not isinstance(failure, TidegateError):
             raise failure
         if self.driver.stop_asked is not None:  # it may have failed by being told to stop

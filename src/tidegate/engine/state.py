@@ -82,6 +82,8 @@ class RunState:
     reason: str = ""
     """Why it is paused, stopped, rolling back, or has ended as it did."""
     mend: str = ""
+    final: bool = False
+    """It is stopped for good, since what it worked on has ended with its process: a rehearsal without its lab."""
     waits: dict[str, Waiting] = field(default_factory=dict[str, Waiting])
     """gate: what it waits for there, the newest last. Kept while the run is paused or stopped."""
     paused: Event | None = None
@@ -186,7 +188,7 @@ def _apply_to_run(state: RunState, event: Event) -> None:
     match event.kind:
         case "begun":
             state.reason = str(state.decision.figure("reason") or "") if state.decision else ""
-            state.mend, state.paused = "", None
+            state.mend, state.final, state.paused = "", False, None
             state.waits.clear()
         case "waiting":
             _wait(state, event, reason)
@@ -207,6 +209,7 @@ def _apply_to_run(state: RunState, event: Event) -> None:
                 stage.ended = stage.ended or (event.at if stage.status == "running" else None)
         case "stopped":
             state.status, state.reason, state.mend = "stopped", reason, str(event.figure("mend") or "")
+            state.final = event.figure("final") is True
             return
         case "finished":
             state.status = cast("RunStatus", event.figure("outcome"))
