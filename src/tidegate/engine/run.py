@@ -63,7 +63,8 @@ async def drive(
 ) -> RunState:
     """Drive until the run has ended, stopped, or (without `wait`) waits for a human. Its state says which.
 
-    `instead`: what to do when this is interrupted or fails, if the run can't be gone on with then. Raises LeaseHeld if another process drives it, TidegateError if the journal can't be written.
+    `instead`: what to do when this is interrupted or fails, if the run can't be gone on with then.
+    Raises LeaseHeld if another process drives it, TidegateError if the journal can't be written.
     """
     with lease(store, run) as epoch:
         driver = Driver(store, run, epoch)

@@ -1,5 +1,6 @@
 """The switch of all stores; its undo is the same switch, mirrored, or without the target if that is gone."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -13,6 +14,8 @@ from tidegate.switch.switch import Parties, Timings, abandon, committed, switch
 __all__ = ["Switch"]
 
 EVERYBODY = 10_000
+BREATH = 1.0
+"""Seconds in which what was held is served: the proof that follows reads everything on both sides."""
 
 
 class Switch(PlaneStep[NoFacts]):
@@ -57,6 +60,7 @@ class Switch(PlaneStep[NoFacts]):
             await self.workload.remember_the_usual()
         routes = Routes(basis_points=EVERYBODY) if self.moves_traffic else None
         await self._turn(context, "azure", "forward", context.stopping, routes)
+        await asyncio.sleep(BREATH)
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
         ownership = await self.workload.ownership()
