@@ -88,8 +88,8 @@ def memory_driver(
 
     surroundings = Surroundings(make, lambda driver: Sound(driver, harm_in, losses), lambda _: [])
 
-    async def drive_in_memory(store: Store, run: str, *, wait: bool = True) -> RunState:
-        return await drive(store, run, surroundings, wait=wait)
+    async def drive_in_memory(store: Store, run: str, *, wait: bool = True, instead: str = "") -> RunState:
+        return await drive(store, run, surroundings, wait=wait, instead=instead)
 
     return drive_in_memory
 

@@ -42,6 +42,8 @@ def guidance(watch: Watch, *, driven: bool) -> list[Guidance]:
         case "paused":
             force = (typed(folder, "rollback", run, "--force"), "goes back without Azure, once it is approved")
             needs = [Guidance("paused", state.reason, (resume, force if watch.writes_at_risk else back))]
+        case "stopped" if state.final:
+            return [Guidance("stopped", f"{state.reason}; {state.mend}")]
         case "stopped":
             return [Guidance("stopped", state.reason, (resume,) if state.decision else (resume, back))]
         case _:

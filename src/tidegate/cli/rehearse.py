@@ -1,7 +1,7 @@
 """`rehearse`: a whole migration on embedded servers, under load, by the code that will run the real one."""
 
 import asyncio
-import json
+import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -12,6 +12,8 @@ from rich.console import Console
 
 from tidegate.cli.consoles import progress, results
 from tidegate.cli.driving import drive_shown
+from tidegate.cli.options import print_json
+from tidegate.cli.outcome import document as standing
 from tidegate.cli.outcome import exit_code, summary
 from tidegate.cli.plan import must_pass
 from tidegate.cli.planned import Planned, last_rehearsal
@@ -19,7 +21,7 @@ from tidegate.cli.verdict import Shown
 from tidegate.cli.watching import Watch
 from tidegate.engine.journal import Store
 from tidegate.engine.state import RunState
-from tidegate.errors import CheckFailed, TidegateError, UsageError
+from tidegate.errors import CheckFailed, LeaseHeld, TidegateError, UsageError
 from tidegate.lab.book import Options
 from tidegate.lab.lab import Lab, checked
 from tidegate.lab.rehearsal import Rehearsal, rehearsal_of
@@ -30,6 +32,7 @@ __all__ = ["go_on", "rehearse"]
 
 LISTED = "\n".join(f"  {each.name:26}{each.title}" for each in SCENARIOS.values())
 DEFAULTS = Options()
+INSTEAD = "its lab ends with it: start anew with `tidegate rehearse`"
 
 
 def _option(name: str, kind: type[Any], text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -66,14 +69,14 @@ def rehearse(context: click.Context, *, scenario: str, document: Path | None, pl
     with console.status("starting the lab") as status:
         lab = Lab.start(options=options, progress=lambda now: status.update(_starting(now)))
     console.print(f"the lab is ready after {time.time() - began:.0f} s: {lab.folder}", highlight=False)
-    rehearsal = Rehearsal(lab, store, scenario, began)
-    context.exit(_in_its_lab(rehearsal, _whole(rehearsal, console, document)))
+    rehearsal = Rehearsal(lab, store, scenario, began, document and document.absolute())
+    context.exit(_in_its_lab(rehearsal, _whole(rehearsal, console)))
 
 
-def go_on(store: Store, run: str, *, plain: bool) -> int:
+def go_on(store: Store, run: str, *, no_wait: bool, plain: bool, as_json: bool) -> int:
     """With a rehearsal whose process has ended, as long as its lab is there. Returns the exit code."""
     rehearsal = rehearsal_of(store, run)
-    return _in_its_lab(rehearsal, _conclude(rehearsal, progress(plain=plain)))
+    return _in_its_lab(rehearsal, _conclude(rehearsal, progress(plain=plain), wait=not no_wait, as_json=as_json))
 
 
 def _in_its_lab(rehearsal: Rehearsal, work: Coroutine[Any, Any, int]) -> int:
@@ -84,6 +87,8 @@ def _in_its_lab(rehearsal: Rehearsal, work: Coroutine[Any, Any, int]) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):  # the latter: a termination signal
         lab.discard()
         raise KeyboardInterrupt from None
+    except LeaseHeld:  # its lab is another process's
+        raise
     except BaseException:
         lab.stop()
         raise
@@ -97,31 +102,37 @@ def _in_its_lab(rehearsal: Rehearsal, work: Coroutine[Any, Any, int]) -> int:
     return code
 
 
-async def _whole(rehearsal: Rehearsal, console: Console, document: Path | None) -> int:
+async def _whole(rehearsal: Rehearsal, console: Console) -> int:
     file = rehearsal.lab.book.migration
     migration, _ = parse_migration(file.read_text(), str(file))
     plan, findings = await rehearsal.plan(migration)
     console.print(Planned(plan, findings, last_rehearsal(rehearsal.store, migration.name)))
     must_pass(findings)
     rehearsal.begin(plan)
-    return await _conclude(rehearsal, console, document)
+    return await _conclude(rehearsal, console)
 
 
-async def _conclude(rehearsal: Rehearsal, console: Console, document: Path | None = None) -> int:
+async def _conclude(rehearsal: Rehearsal, console: Console, *, wait: bool = True, as_json: bool = False) -> int:
     """Drive its run to the end, show the verdict, and return the exit code."""
 
     async def drive(store: Store, run: str) -> RunState:
-        return await drive_shown(store, run, console=console, interrupted="its lab ends with it")
+        return await drive_shown(store, run, console=console, wait=wait, instead=INSTEAD)
 
-    state = await rehearsal.drive(drive)
-    if state.ended is None:
-        click.echo(summary(Watch(rehearsal.store, rehearsal.run)), err=True)
-        return exit_code(state)
+    if not rehearsal.over:
+        await rehearsal.drive(drive)
+    watch = Watch(rehearsal.store, rehearsal.run)
+    if watch.state.ended is None:
+        if as_json:
+            print_json(standing(watch, None))
+        else:
+            click.echo(summary(watch), err=True)
+        return exit_code(watch.state)
     with console.status("comparing the ledger with the stores"):
         verdict = await rehearsal.conclude()
-    results().print(Shown(verdict))
-    if document is not None:
-        document.write_text(json.dumps(verdict.document, indent=1) + "\n")
+    if as_json:
+        print_json({**standing(watch, None), "rehearsal": verdict.document})
+    else:
+        results().print(Shown(verdict))
     return 0 if verdict.kept else CheckFailed.exit_code
 
 
@@ -139,5 +150,16 @@ def _bad_option(error: ValueError) -> TidegateError:
 
 def _writable(document: Path | None) -> None:
     """Before anything starts: the figures are wanted at the end."""
-    if document is not None and not document.parent.is_dir():
-        raise UsageError("there is no such folder", where=str(document.parent), mend="name a file in one that exists")
+    if document is None:
+        return
+    if document.is_dir():
+        raise UsageError("this is a folder", where=str(document), mend="name a file in it")
+    try:
+        with tempfile.TemporaryFile(dir=document.resolve().parent):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"no file can be written here: {error.strerror}",
+            where=str(document.parent),
+            mend="name a file in a folder that is there, and yours to write to",
+        ) from None

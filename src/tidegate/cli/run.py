@@ -63,14 +63,15 @@ def resume(context: click.Context, run: str | None, *, no_wait: bool, plain: boo
     """Go on with a run that was stopped or killed; or tell the process that has paused it to go on."""
     store = open_store(context.obj)
     found = store.find(run)
-    state = fold(store.events(found))
-    if state.ended is not None:
-        raise UsageError("this run has ended", where=found, mend=f"see `{typed(store.folder, 'status', found)}`")
+    state, kept = fold(store.events(found)), store.folder / "runs" / found
     process = driver(store, found)
-    if process is None and (store.folder / "runs" / found / "rehearsal.json").exists():
+    rehearsal = process is None and (kept / "rehearsal.json").exists()
+    if state.ended is not None and not (rehearsal and not (kept / "verdict.json").exists()):
+        raise UsageError("this run has ended", where=found, mend=f"see `{typed(store.folder, 'status', found)}`")
+    if rehearsal:
         from tidegate.cli.rehearse import go_on  # noqa: PLC0415 - the lab need not be installed
 
-        context.exit(go_on(store, found, plain=plain))
+        context.exit(go_on(store, found, no_wait=no_wait, plain=plain, as_json=as_json))
     if process is None:
         require_secrets(state.plan.migration, found)
         _drive(context, store, found, no_wait=no_wait, plain=plain, as_json=as_json)
@@ -101,7 +102,7 @@ def _nothing_unfinished(store: Store, migration: str) -> None:
     """Two runs of one migration would fight over its servers."""
     for other in store.runs():
         state = fold(store.events(other))
-        if state.plan.migration.name != migration or state.ended is not None:
+        if state.plan.migration.name != migration or state.ended is not None or state.final:
             continue
         process = driver(store, other)
         if process is not None:

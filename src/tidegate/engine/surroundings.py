@@ -19,7 +19,7 @@ from tidegate.steps.guard import at_risk, breach
 __all__ = ["drive_migration"]
 
 
-async def drive_migration(store: Store, run: str, *, wait: bool = True) -> RunState:
+async def drive_migration(store: Store, run: str, *, wait: bool = True, instead: str = "") -> RunState:
     """Drive a run over the servers that its migration names. See engine.run.drive."""
     plan = fold(store.events(run)).plan
     workload = Workload(plan.migration, run, store.folder / "runs" / run)
@@ -29,7 +29,7 @@ async def drive_migration(store: Store, run: str, *, wait: bool = True) -> RunSt
         companions=lambda driver: _companions(driver, workload),
     )
     try:
-        return await drive(store, run, surroundings, wait=wait)
+        return await drive(store, run, surroundings, wait=wait, instead=instead)
     finally:
         await workload.close()
 

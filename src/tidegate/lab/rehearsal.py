@@ -16,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from tidegate.edges import open_edge
 from tidegate.engine.journal import Store
+from tidegate.engine.lease import lease
 from tidegate.engine.planning import plan_migration
 from tidegate.engine.run import new_id, start
 from tidegate.engine.state import RunState, fold
 from tidegate.errors import TidegateError, Unreachable
+from tidegate.files import write
 from tidegate.lab.audit import audit
 from tidegate.lab.lab import Lab
 from tidegate.lab.ledger import read_ledger
@@ -32,7 +34,7 @@ from tidegate.runbook.step import Finding
 
 __all__ = ["Rehearsal", "rehearsal_of"]
 
-RECORD = "rehearsal.json"
+RECORD, VERDICT = "rehearsal.json", "verdict.json"
 BEFORE_AND_AFTER = 1.0
 """Seconds of load before the first step and after the last."""
 
@@ -43,14 +45,17 @@ class Record(BaseModel):
     scenario: str
     lab: Path
     began: float
+    document: Path | None = None
 
 
 class Rehearsal:
-    """`began`: Unix time at which the lab began to start."""
+    """`began`: Unix time at which the lab began to start. `document`: where the figures go besides."""
 
-    def __init__(self, lab: Lab, store: Store, scenario: str, began: float, run: str = "") -> None:
+    def __init__(
+        self, lab: Lab, store: Store, scenario: str, began: float, document: Path | None = None, run: str = ""
+    ) -> None:
         self.lab, self.store, self.scenario = lab, store, SCENARIOS[scenario]
-        self.began, self.run = began, run
+        self.began, self.document, self.run = began, document, run
 
     @property
     def folder(self) -> Path:
@@ -71,9 +76,8 @@ class Rehearsal:
     def begin(self, plan: Plan) -> None:
         """A run of this plan begins its journal. It is known as a rehearsal before anybody can find it."""
         self.run = new_id(plan)
-        self.folder.mkdir(parents=True)
-        record = Record(scenario=self.scenario.name, lab=self.lab.folder, began=self.began)
-        (self.folder / RECORD).write_text(record.model_dump_json())
+        record = Record(scenario=self.scenario.name, lab=self.lab.folder, began=self.began, document=self.document)
+        write(self.folder / RECORD, record.model_dump_json(), parents=True)
         start(self.store, plan, self.run)
 
     async def drive(self, drive: Callable[[Store, str], Coroutine[Any, Any, RunState]]) -> RunState:
@@ -94,7 +98,14 @@ class Rehearsal:
             await asyncio.gather(playing, driving, return_exceptions=True)
 
     async def conclude(self) -> Verdict:
-        """Stop the users, compare the ledger, write the report. Raises TidegateError if a server doesn't answer."""
+        """Stop the users, compare the ledger, write the report; the verdict last, which says that all is done.
+
+        Raises LeaseHeld if another process drives its run or concludes it, TidegateError if a server doesn't answer.
+        """
+        with lease(self.store, self.run):
+            return await self._verdict()
+
+    async def _verdict(self) -> Verdict:
         await asyncio.sleep(BEFORE_AND_AFTER)
         await asyncio.to_thread(self.lab.call, "load-stop")
         events = self.store.events(self.run)
@@ -113,14 +124,17 @@ class Rehearsal:
         )
         verdict = judge(evidence)
         shutil.copy(self.lab.book.ledger, self.folder / "ledger.jsonl")
-        (self.folder / "verdict.json").write_text(json.dumps(verdict.document, indent=1))
         promises: list[JsonValue] = [
             {"promise": each.promise, "kept": each.kept, "observed": each.observed} for each in verdict.promises
         ]
         load: list[JsonValue] = [dict[str, JsonValue](sample) for sample in ledger.per_second()]
-        report.write_text(
-            render(state, events, verdict.document | {"promises": promises, "load": load}), encoding="utf-8"
-        )
+        write(report, render(state, events, verdict.document | {"promises": promises, "load": load}))
+        text = json.dumps(verdict.document, indent=1) + "\n"
+        try:
+            if self.document is not None:
+                write(self.document, text, mend=f"the figures are in {self.folder / VERDICT} too")
+        finally:
+            write(self.folder / VERDICT, text)
         return verdict
 
 
@@ -133,7 +147,7 @@ def rehearsal_of(store: Store, run: str) -> Rehearsal:
         raise Unreachable(
             "the lab of this rehearsal has ended", where=str(record.lab), mend="start anew with `tidegate rehearse`"
         ) from None
-    return Rehearsal(lab, store, record.scenario, record.began, run)
+    return Rehearsal(lab, store, record.scenario, record.began, record.document, run)
 
 
 async def _held(migration: Migration) -> int:
