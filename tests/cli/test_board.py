@@ -97,6 +97,16 @@ def test_figures_that_are_old_are_not_shown_as_if_they_were_now(folder):
     assert any("no figures since" in row for row in drawn(seen))
 
 
+def test_a_store_that_is_silent_has_no_lag_and_hides_nothing(folder):
+    figures = FIGURES | {"lag": {"orders": None, "receipts": 3}}
+    seen = watch(folder, ("traffic", figures), plan=plan_of())
+    text = "\n".join(drawn(seen))
+    assert " requests  201/s" in text
+    assert " lag       orders unknown    receipts 3 objects" in text
+    said = Lines().line(seen.state.traffic[-1], seen.state)
+    assert said.endswith("lag: orders unknown, receipts 3 objects")
+
+
 def test_harm_and_the_decision_are_told_in_plain_words(folder):
     text = "\n".join(drawn(watch(folder, harm_in="shift", plan=plan_of())))
     assert "rolled back" in text

@@ -109,6 +109,16 @@ def test_where_nothing_was_answered_nothing_is_drawn():
     assert len(shapes.kinds["azure-area"]) == 2
 
 
+def test_the_lag_of_a_store_that_is_silent_is_a_hole_and_not_nothing(plan):
+    teller = Teller(plan)
+    for lag in (5, None, 5):
+        teller.at += 1
+        teller.tell("traffic", {"requests": 1, "errors": 0, "aws": 1, "azure": 0, "lag": {"orders": lag}})
+    told = Story.of(teller.events)
+    assert [dict(sample.lag) for sample in told.samples] == [{"orders": 5}, {}, {"orders": 5}]
+    assert len(drawn(told).kinds["lag-area"]) == 2
+
+
 def test_a_time_without_samples_is_a_hole(plan):
     teller = Teller(plan)
     teller.wait(10)

@@ -121,7 +121,7 @@ class Board:
             return []
         event = self.watch.traffic(self.now)
         if event is None:
-            text = f"no figures since {clock(self.state.traffic[-1].at)}: the edge or a store doesn't answer"
+            text = f"no figures since {clock(self.state.traffic[-1].at)}: the edge doesn't answer"
             return [_row("traffic", Text(text, style="yellow"))]
         aws, azure, requests, errors = (
             float(cast("float", event.figure(key) or 0)) for key in ("aws", "azure", "requests", "errors")
@@ -158,13 +158,13 @@ def mark_of(status: str, plain: bool) -> tuple[str, str]:
 
 
 def lag_texts(state: RunState, lags: object) -> dict[str, str]:
-    """Store: how far its copy is behind. Bytes of a database's log, objects of a bucket."""
+    """Store: how far its copy is behind. Bytes of a database's log, objects of a bucket; unknown if it is silent."""
     if not isinstance(lags, dict):
         return {}
     stores = state.plan.migration.stores
     return {
-        name: f"{lag:,} objects" if isinstance(stores.get(name), Bucket) else size(lag)
-        for name, lag in cast("dict[str, int]", lags).items()
+        name: "unknown" if lag is None else f"{lag:,} objects" if isinstance(stores.get(name), Bucket) else size(lag)
+        for name, lag in cast("dict[str, int | None]", lags).items()
     }
 
 

@@ -218,7 +218,7 @@ def _sample(event: Event, began: float, ended: float) -> Sample:
         requests=_rate(event.figure("requests")),
         errors=_rate(event.figure("errors")),
         azure=azure / (aws + azure) if aws + azure > 0 else None,
-        lag={store: _rate(value) for store, value in lag.items()} if isinstance(lag, dict) else {},
+        lag={store: _rate(each) for store, each in lag.items() if each is not None} if isinstance(lag, dict) else {},
     )
 
 
