@@ -40,7 +40,6 @@ STATUS = {
     "rolling back": ("rolling back", "bold yellow"),
     "migrated": ("migrated", "bold green"),
     "rolled-back": ("rolled back", "bold yellow"),
-    "incomplete": ("rollback incomplete", "bold red"),
 }
 
 
@@ -140,7 +139,7 @@ class Board:
         rows: list[Text] = []
         if self.state.breaches and self.state.status not in ("migrated", "rolled-back"):
             rows += _wrapped(console, width, "harm", str(self.state.breaches[-1].figure("reason")), "red")
-        if self.state.status in ("rolling back", "migrated", "rolled-back", "incomplete") and self.state.reason:
+        if self.state.status in ("rolling back", "migrated", "rolled-back") and self.state.reason:
             rows += _wrapped(console, width, "because", self.state.reason, "")
         if self.watch.told and self.state.ended is None:
             rows += _wrapped(console, width, "beside", self.watch.told, "dim")[:1]

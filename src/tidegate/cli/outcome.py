@@ -27,8 +27,6 @@ def exit_code(state: RunState) -> int:
             return RolledBack.exit_code
         case "waiting" | "paused":
             return WaitingForApproval.exit_code
-        case "incomplete":
-            return RollbackIncomplete.exit_code
         case _:
             return RollbackIncomplete.exit_code if state.decision is not None else _failure(state)
 

@@ -19,9 +19,7 @@ SAMPLES = 60
 
 StepStatus = Literal["pending", "reading", "running", "done", "failed", "undoing", "undone", "left"]
 StageStatus = Literal["pending", "running", "done", "failed", "undone"]
-RunStatus = Literal[
-    "planned", "running", "waiting", "paused", "stopped", "rolling back", "migrated", "rolled-back", "incomplete"
-]
+RunStatus = Literal["planned", "running", "waiting", "paused", "stopped", "rolling back", "migrated", "rolled-back"]
 
 
 @dataclass(slots=True)

@@ -15,7 +15,6 @@ __all__ = ["compared", "figure", "header", "tiles", "verdicts"]
 TONES: dict[RunStatus, str] = {
     "migrated": "good",
     "rolled-back": "back",
-    "incomplete": "bad",
     "stopped": "bad",
     "rolling back": "back",
 }
@@ -80,8 +79,6 @@ def _outcome(state: RunState, story: Story) -> str:
             return f"{name} is under way, at {current}." if current else f"{name} is under way."
         case "planned":
             return f"{name} has not begun."
-        case "incomplete":
-            return f"The rollback of {name} is incomplete."
 
 
 def _why(state: RunState) -> str:
