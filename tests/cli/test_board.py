@@ -141,6 +141,14 @@ def test_status_is_the_same_picture_and_the_same_as_data(cli, folder):
     assert document["stages"][0]["steps"][1]["error"].startswith("objects: nobody answers")
 
 
+def test_watching_a_run_that_nobody_drives_shows_it_once(cli, folder):
+    run = finished_run(folder, plan_of())
+    done = cli("status", "--watch")
+    assert (done.exit_code, done.stdout) == (0, cli("status").stdout)
+    assert "waits for approval" in done.stdout
+    assert json.loads(cli("status", "--watch", "--json").stdout)["run"] == run
+
+
 def test_all_runs_are_listed_the_newest_first(cli, folder):
     first = finished_run(folder, plan_of(approval=False, irreversible=False), irreversible=False)
     second = finished_run(folder, plan_of())

@@ -32,13 +32,14 @@ def status(folder: Path, run: str | None, *, watching: bool, every: bool, as_jso
         _list(store, as_json=as_json)
         return
     found = store.find(run)
-    if watching and driver(store, found) is not None:
+    live = watching and driver(store, found) is not None
+    if live:
         asyncio.run(follow(store, found, console=progress()))
     watch = Watch(store, found)
     process = driver(store, found)
     if as_json:
         print_json(document(watch, process))
-    elif not watching:
+    elif not live:
         results().print(Board(watch, driven=process is not None, whole=True))
 
 
