@@ -250,7 +250,7 @@ class Sound:
 
     async def breach(self, stage: Stage, note: Callable[[str], None]) -> Breach:
         if stage.name == self.harm_in:
-            return Breach("roll back", "azure fails")
+            return Breach("roll back", "azure fails", "")
         await asyncio.Event().wait()
         raise TidegateError("unreachable")
 

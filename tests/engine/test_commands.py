@@ -35,7 +35,7 @@ async def test_a_stale_resume_does_not_end_the_pause_of_a_breach(tmp_path):
     async with driven(tmp_path, plan_of(stage("shift", "slow half", guarded=True)), World(), health=health) as running:
         await running.until(lambda state: state.step("half").note == "at work")
         running.tell("resume")
-        health.harm = Breach("pause", "AWS is ill too")
+        health.harm = Breach("pause", "AWS is ill too", "")
         await running.until(lambda state: state.status == "paused")
         await asyncio.sleep(0.4)
         assert running.kinds("paused", "continued") == ["paused"]
@@ -77,7 +77,7 @@ async def test_nor_by_a_guard_or_a_failed_check(tmp_path, cause):
     async with driven(tmp_path, plan, world, health=health) as running:
         if cause == "harm":
             await running.until(lambda state: state.step("half").note == "at work")
-            health.harm = Breach("roll back", "azure fails")
+            health.harm = Breach("roll back", "azure fails", "")
         state = await running.until(lambda state: state.status == "paused")
     assert "mirror: nothing takes back" in state.reason
     assert state.decision is None
@@ -207,7 +207,7 @@ async def test_harm_that_shows_as_the_last_step_ends_is_heeded(tmp_path):
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
-                return Breach("roll back", "azure fails")
+                return Breach("roll back", "azure fails", "")
             raise TidegateError("unreachable")
 
     async with driven(tmp_path, plan_of(stage("shift", "put half", guarded=True)), World(), health=Late()) as running:

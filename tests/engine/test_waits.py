@@ -107,7 +107,7 @@ async def test_users_on_azure_are_watched_over_while_an_approval_is_waited_for(t
     world, health = World(), Health()
     async with driven(tmp_path, plan_of(*SHIFTED), world, health=health) as running:
         await running.until(lambda state: "finish" in state.waits)
-        health.harm = Breach("roll back", "Azure fails")
+        health.harm = Breach("roll back", "Azure fails", "")
         state = await running.ended()
     assert (state.status, state.reason, world.present) == ("rolled-back", "Azure fails", set())
 
@@ -118,7 +118,7 @@ async def test_users_on_azure_are_watched_over_while_somebody_has_paused_the_run
         await running.until(lambda state: "finish" in state.waits)
         running.tell("pause")
         await running.until(lambda state: state.status == "paused")
-        health.harm = Breach("roll back", "Azure fails")
+        health.harm = Breach("roll back", "Azure fails", "")
         assert (await running.ended()).status == "rolled-back"
 
 
@@ -126,7 +126,7 @@ async def test_when_going_back_would_not_help_it_is_said_once(tmp_path):
     health = Health()
     async with driven(tmp_path, plan_of(*SHIFTED), World(), health=health) as running:
         await running.until(lambda state: "finish" in state.waits)
-        health.harm = Breach("pause", "both are ill")
+        health.harm = Breach("pause", "both are ill", "")
         await running.until(lambda state: state.status == "paused")
         await asyncio.sleep(0.5)
         assert running.kinds("breach", "paused") == ["breach", "paused"]

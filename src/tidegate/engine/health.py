@@ -3,22 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from tidegate.engine.tasks import explained
 from tidegate.errors import TidegateError
+from tidegate.health.guard import Breach
 from tidegate.runbook.runbook import Stage
 
 __all__ = ["Breach", "Health", "Losses", "judged"]
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """Evidence of harm. `pause` when going back would not help, since AWS is ill too."""
-
-    verdict: Literal["roll back", "pause"]
-    reason: str
-    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +43,4 @@ async def judged(health: Health, stage: Stage, note: Callable[[str], None]) -> B
         if this is not None and this.cancelling():  # its stage is over
             raise asyncio.CancelledError from error
         why = str(error) if isinstance(error, TidegateError) else explained(error)
-        return Breach("pause", f"health is not judged any more: {why}")
+        return Breach("pause", f"health is not judged any more: {why}", "")

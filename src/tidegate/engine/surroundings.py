@@ -42,8 +42,7 @@ class _Guard:
 
     async def breach(self, stage: Stage, note: Callable[[str], None]) -> Breach:
         del stage
-        verdict, reason, segment = await breach(self.workload, note)
-        return Breach("roll back" if verdict == "roll back" else "pause", reason, segment)
+        return await breach(self.workload, note)
 
     async def losses(self) -> Losses | None:
         if not _switched(self.driver.state):

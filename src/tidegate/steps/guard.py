@@ -10,7 +10,7 @@ from typing import cast
 
 from tidegate.errors import LocalFault
 from tidegate.files import write
-from tidegate.health.guard import watch
+from tidegate.health.guard import Breach, watch
 from tidegate.runbook.migration import Cloud
 from tidegate.steps.workload import Workload
 
@@ -30,12 +30,12 @@ class Loss:
     file: str
 
 
-async def breach(workload: Workload, note: Callable[[str], None]) -> tuple[str, str, str]:
-    """(verdict, reason, segment) on evidence of harm. Going back is no help if AWS's own servers are ill."""
+async def breach(workload: Workload, note: Callable[[str], None]) -> Breach:
+    """Return on evidence of harm, and only then. Going back is no help if AWS's own servers are ill."""
     found = await watch(workload.edge, workload.migration.objectives, note, workload.usual())
     if found.verdict == "roll back" and not await _answers(workload, "aws"):
-        return "pause", f"{found.reason}; but AWS's database doesn't answer either", found.segment
-    return found.verdict, found.reason, found.segment
+        return Breach("pause", f"{found.reason}; but AWS's database doesn't answer either", found.segment)
+    return found
 
 
 async def at_risk(workload: Workload, folder: Path) -> Loss | None:
