@@ -4,17 +4,20 @@ import asyncio
 import json
 
 import pytest
+from rich.console import Console
 
 from cli.runs import finished_run, memory_driver, plan_of
 from crash.memory import World
 from tidegate.cli import driving
 from tidegate.cli import rehearse as rehearse_module
+from tidegate.cli.verdict import Shown
 from tidegate.engine.journal import Store
 from tidegate.engine.run import start
 from tidegate.engine.state import fold
 from tidegate.lab import rehearsal as rehearsal_module
 from tidegate.lab.lab import Lab
 from tidegate.lab.rehearsal import Rehearsal
+from tidegate.lab.verdict import Verdict
 
 ENDED = {"plan": plan_of(approval=False, irreversible=False), "irreversible": False}
 
@@ -109,7 +112,18 @@ def test_what_ends_with_its_process_names_what_to_do_instead_of_going_on(cli, fo
     shown = " ".join(cli("status").stdout.split())
     assert f"stopped interrupted; {instead}" in shown
     assert "resume" not in shown
+    assert cli("rollback").stderr == f"{name}: this run has ended: stopped\n"
     assert json.loads(cli("status", "--json").stdout)["mend"] == instead
     cli("report", "-o", tmp_path / "report.html")
     assert f"Next: {instead}." in (tmp_path / "report.html").read_text()
     assert "tidegate resume" not in (tmp_path / "report.html").read_text()
+
+
+def test_what_nobody_could_count_is_not_shown_as_none():
+    seconds = {"writes_stopped": None, "detect": None, "rollback": None, "total": 9.0}
+    requests = {"total": 10, "failed": 0, "held": None}
+    figures = {"scenario": "window", "outcome": "migrated", "report": "report.html"}
+    console = Console(width=100)
+    with console.capture() as shown:
+        console.print(Shown(Verdict((), {**figures, "requests": requests, "seconds": seconds})))
+    assert "10 requests, 0 failed, unknown how many held" in shown.get()

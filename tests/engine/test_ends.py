@@ -165,9 +165,15 @@ async def test_a_failed_step_keeps_its_error_s_exit_code(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    "error", [LocalFault("no space left"), OSError(28, "No space left"), KeyError("odd"), InvalidMigration("no secret")]
+    ("error", "mend"),
+    [
+        (LocalFault("the file can't be written", mend="make room"), "make room"),
+        (OSError(28, "No space left"), "see to this machine's disk, memory and limits"),
+        (KeyError("odd"), "report this defect of tidegate"),
+        (InvalidMigration("there is no such secret"), "mend it"),
+    ],
 )
-async def test_what_goes_wrong_on_this_machine_is_no_evidence_of_harm(tmp_path, monkeypatch, error):
+async def test_what_goes_wrong_on_this_machine_is_no_evidence_of_harm(tmp_path, monkeypatch, error, mend):
     async def fail(*_):
         raise error
 
@@ -176,7 +182,7 @@ async def test_what_goes_wrong_on_this_machine_is_no_evidence_of_harm(tmp_path, 
     async with driven(tmp_path, plan, world := World(haste=True)) as running:
         state = await running.ended()
     assert (state.status, state.decision) == ("stopped", None)
-    assert state.mend.endswith(f"then `tidegate resume {running.run}`")
+    assert state.mend == f"{mend}; then `tidegate resume {running.run}`"
     assert [finding.verdict for finding in state.step("rows").findings] == ["inconclusive"]
     monkeypatch.undo()
     assert (await once(tmp_path, None, world)).status == "migrated"

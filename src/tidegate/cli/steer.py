@@ -126,7 +126,7 @@ def rollback(folder: Path, run: str | None, *, force: bool, by: str, as_json: bo
 def _unfinished(folder: Path, run: str | None) -> Watch:
     store = open_store(folder)
     watch = Watch(store, store.find(run))
-    if watch.state.ended is not None:
+    if watch.state.ended is not None or watch.state.final:
         raise UsageError(f"this run has ended: {watch.state.status}", where=watch.run)
     return watch
 

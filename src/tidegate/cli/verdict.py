@@ -36,8 +36,9 @@ class Shown:
 
 def _figures(document: dict[str, Any]) -> str:
     requests, seconds = document["requests"], document["seconds"]
+    held = "unknown how many" if requests["held"] is None else f"{requests['held']:,}"
     parts = [
-        f"{requests['total']:,} requests, {requests['failed']:,} failed, {requests['held']:,} held",
+        f"{requests['total']:,} requests, {requests['failed']:,} failed, {held} held",
         *(
             f"{text} {seconds[key]:.3f} s"
             for key, text in (

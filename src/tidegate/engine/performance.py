@@ -8,7 +8,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from tidegate.engine.driver import Driver, StepContext
-from tidegate.engine.tasks import DEFECT, explained
+from tidegate.engine.tasks import explained, unforeseen
 from tidegate.errors import CheckFailed, InvalidMigration, LocalFault, TidegateError, Unreachable
 from tidegate.runbook.plan import actions_digest
 from tidegate.runbook.step import AnyStep, Facts, Finding
@@ -46,7 +46,7 @@ async def perform(driver: Driver, stage: str, step: AnyStep) -> None:
         raise
     except Exception as error:
         driver.add("step-failed", _failure(step, error), stage=stage, step=step.name)
-        raise LocalFault(explained(error), where=step.name, mend=DEFECT) from error
+        raise unforeseen(error, step.name) from error
     driver.add("step-done", {"findings": _dump(findings)}, stage=stage, step=step.name)
 
 
@@ -102,7 +102,7 @@ async def revert(driver: Driver, stage: str, step: AnyStep) -> None:
         driver.add("step-left", _failure(step, error), stage=stage, step=step.name)
         if isinstance(error, TidegateError):
             raise
-        raise LocalFault(explained(error), where=step.name, mend=DEFECT) from error
+        raise unforeseen(error, step.name) from error
     driver.add("step-undone", stage=stage, step=step.name)
 
 
