@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -13,7 +12,8 @@ import aiohttp
 from tidegate.edges.bootstrap import HOLD_KEY, ROUTES, route_document
 from tidegate.edges.criteria import segments
 from tidegate.edges.edge import REST, Count, Counts, Held, Routes
-from tidegate.errors import DeadlinePassed, Refused, TidegateError, Unreachable
+from tidegate.errors import DeadlinePassed, Refused, Unreachable
+from tidegate.files import write
 from tidegate.runbook.migration import Cloud, Migration
 
 __all__ = ["EnvoyEdge", "prepare_folder"]
@@ -34,7 +34,7 @@ def prepare_folder(migration: Migration) -> None:
     """Envoy doesn't start without a file to watch: everybody on AWS, unless there are routes already."""
     file = Path(migration.edge.folder) / ROUTES
     if not file.exists():
-        _replace(file, route_document(migration, Routes(), _version_of(Routes())))
+        _write(file, route_document(migration, Routes(), _version_of(Routes())))
 
 
 class EnvoyEdge:
@@ -54,7 +54,7 @@ class EnvoyEdge:
         version = _version_of(routes)
         document = route_document(self.migration, routes, version)
         rejected = await self._rejections()
-        _replace(Path(self.spec.folder) / ROUTES, document)
+        _write(Path(self.spec.folder) / ROUTES, document)
         deadline = time.monotonic() + CONFIRM_SECONDS
         while await self._version() != version:
             if await self._rejections() > rejected:
@@ -168,15 +168,6 @@ def _routes_of(version: str, where: str) -> Routes:
     return Routes(frozenset(azure), points)
 
 
-def _replace(path: Path, document: dict[str, Any]) -> None:
+def _write(path: Path, document: dict[str, Any]) -> None:
     """Envoy takes up what is moved into the folder it watches, never what is half written."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("w") as file:
-            json.dump(document, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        raise TidegateError(f"the routes can't be written: {error.strerror}", where=str(path)) from None
+    write(path, json.dumps(document, indent=1), parents=True)

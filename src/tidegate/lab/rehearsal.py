@@ -150,12 +150,13 @@ def rehearsal_of(store: Store, run: str) -> Rehearsal:
     return Rehearsal(lab, store, record.scenario, record.began, record.document, run)
 
 
-async def _held(migration: Migration) -> int:
+async def _held(migration: Migration) -> int | None:
+    """None if the edge doesn't say."""
     edge = open_edge(migration)
     try:
         held = await edge.held()
     except TidegateError:
-        return 0
+        return None
     finally:
         await edge.close()
     return held.served + held.expired

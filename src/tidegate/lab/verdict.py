@@ -24,7 +24,7 @@ class Evidence:
     state: RunState
     ledger: Ledger
     audit: Audit
-    held: int
+    held: int | None
     at_risk: list[str]
     total: float
     report: Path

@@ -79,7 +79,7 @@ class BucketMove:
             if await self.copied():
                 return
             await self._container()
-            conflicts = (await self.sync.sweep("aws")).conflicts
+            conflicts = sorted((await self.sync.sweep("aws")).conflicts, key=lambda each: each.key)
             if conflicts:
                 named = "; ".join(f"{each.key!r}: {each.conflict}" for each in conflicts[:SHOWN])
                 raise Refused(
