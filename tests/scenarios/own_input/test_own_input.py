@@ -50,7 +50,7 @@ def rows(postgres16) -> dict[str, int]:
 
 
 def test_it_is_replicated_verified_switched_and_reported_like_the_rest(rehearse, files, rows):
-    rehearsed = rehearse("incremental", "--database", str(CHINOOK), "--objects", str(files), *CALM)
+    rehearsed = rehearse("window", "--database", str(CHINOOK), "--objects", str(files), *CALM)
     must_keep_its_promise(rehearsed, "migrated")
     assert rehearsed.figures["requests"]["failed"] == 0
     assert rehearsed.figures["writes"]["lost"] == 0
