@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
 import asyncpg
 
 from tidegate.postgres.catalog import Table
 from tidegate.postgres.server import Server
+from tidegate.postgres.side_by_side import side_by_side
 
 __all__ = ["Copied", "copy_tables"]
 
@@ -30,45 +32,58 @@ class Copied:
         return time.monotonic() - self.began
 
 
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """From one side to the other; each answers for its own errors."""
+
+    source: Server
+    target: Server
+    reader: asyncpg.Connection[asyncpg.Record]
+    writer: asyncpg.Connection[asyncpg.Record]
+
+
 async def copy_tables(
     source: Server, target: Server, tables: list[Table], snapshot: str, note: Callable[[str], None]
 ) -> Copied:
-    """`tables` as of `snapshot`, exported by a session that must stay open. Raises Unreachable, Refused."""
+    """`tables` as of `snapshot`, exported by a session that must stay open.
+
+    Raises Unreachable, Refused: of the side that failed first.
+    """
     queue = list(reversed(tables))
     copied = Copied()
 
-    async def pipe() -> None:
-        reader, writer = await source.copier(), await target.copier()
+    async def work() -> None:
+        pipe = Pipe(source, target, await source.copier(), await target.copier())
         try:
-            await writer.execute("set synchronous_commit = off")
-            async with reader.transaction(isolation="repeatable_read", readonly=True):
-                await reader.execute(f"set transaction snapshot '{snapshot}'")
-                while queue:
-                    table = queue.pop()
-                    with source.explained():
-                        await _copy(reader, writer, table, copied)
-                    copied.tables += 1
-                    note(f"copied {copied.tables} of {len(tables)} tables, {copied.bytes / 2**20:,.1f} MiB")
+            with target.explained():
+                await pipe.writer.execute("set synchronous_commit = off")
+            with source.explained():
+                await pipe.reader.execute(
+                    f"begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'"
+                )
+            while queue:
+                await _copy(pipe, queue.pop(), copied)
+                copied.tables += 1
+                note(f"copied {copied.tables} of {len(tables)} tables, {copied.bytes / 2**20:,.1f} MiB")
         finally:
-            reader.terminate()
-            writer.terminate()
+            # no rollback: on a connection in the middle of a copy it would fail, and hide why the copy did
+            pipe.reader.terminate()
+            pipe.writer.terminate()
 
-    await _side_by_side(*(pipe() for _ in range(min(JOBS, len(tables)))))
+    await side_by_side(*(work() for _ in range(min(JOBS, len(tables)))))
     return copied
 
 
-async def _copy(
-    reader: asyncpg.Connection[asyncpg.Record], writer: asyncpg.Connection[asyncpg.Record], table: Table, copied: Copied
-) -> None:
-    columns = await reader.fetch(
-        "select attname from pg_catalog.pg_attribute where attrelid = $1::int8::oid and attnum > 0 "
-        "and not attisdropped and attgenerated = '' order by attnum",
-        table.oid,
-    )
+async def _copy(pipe: Pipe, table: Table, copied: Copied) -> None:
+    with pipe.source.explained():
+        columns = await pipe.reader.fetch(
+            "select attname from pg_catalog.pg_attribute where attrelid = $1::int8::oid and attnum > 0 "
+            "and not attisdropped and attgenerated = '' order by attnum",
+            table.oid,
+        )
     names = [str(row["attname"]) for row in columns]
-    if not names:  # a table without columns still has rows
-        count = await reader.fetchval(f"select count(*) from only {table.name}")
-        await writer.execute(f"insert into {table.name} select from pg_catalog.generate_series(1, {int(count)})")
+    if not names:
+        await _copy_without_columns(pipe, table)
         return
     chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
 
@@ -78,7 +93,8 @@ async def _copy(
 
     async def read() -> None:
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
-        await reader.copy_from_query(f"select {quoted} from only {table.name}", output=keep, format="binary")
+        with pipe.source.explained():
+            await pipe.reader.copy_from_query(f"select {quoted} from only {table.name}", output=keep, format="binary")
         await chunks.put(None)
 
     async def arriving() -> AsyncGenerator[bytes]:
@@ -86,19 +102,17 @@ async def _copy(
             yield chunk
 
     async def write() -> None:
-        await writer.copy_to_table(
-            table.table, schema_name=table.schema, columns=names, source=arriving(), format="binary"
-        )
+        with pipe.target.explained():
+            await pipe.writer.copy_to_table(
+                table.table, schema_name=table.schema, columns=names, source=arriving(), format="binary"
+            )
 
-    await _side_by_side(read(), write())
+    await side_by_side(read(), write())
 
 
-async def _side_by_side(*work: Coroutine[object, object, None]) -> None:
-    """The first error ends them all."""
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def _copy_without_columns(pipe: Pipe, table: Table) -> None:
+    """Such a table still has rows."""
+    with pipe.source.explained():
+        count = await pipe.reader.fetchval(f"select count(*) from only {table.name}")
+    with pipe.target.explained():
+        await pipe.writer.execute(f"insert into {table.name} select from pg_catalog.generate_series(1, {int(count)})")

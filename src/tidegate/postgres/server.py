@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Literal, LiteralString, cast
+from typing import TYPE_CHECKING, Any, Literal, LiteralString, cast
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -18,10 +18,12 @@ from tidegate.postgres.tls import environment as tls_environment
 from tidegate.runbook.migration import Cloud, DatabaseServer
 from tidegate.secret import resolve
 
+if TYPE_CHECKING:
+    from psycopg.abc import Params, QueryNoTemplate
+
 __all__ = ["Connection", "Server", "literal", "statement"]
 
 CONNECT_SECONDS = 5
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 STEADY = {
     "keepalives": "1",
@@ -38,7 +40,11 @@ def statement(text: str) -> sql.SQL:
     return sql.SQL(cast("LiteralString", text))
 
 
-AWAY = (psycopg.errors.AdminShutdown, psycopg.errors.CannotConnectNow, psycopg.errors.ConnectionFailure)
+AWAY = (
+    *(psycopg.errors.AdminShutdown, psycopg.errors.CrashShutdown, psycopg.errors.CannotConnectNow),
+    *(asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError),
+    psycopg.errors.ConnectionFailure,
+)
 """The last: it answers, but can't reach the server that it is to follow."""
 
 
@@ -46,6 +52,33 @@ def literal(value: str) -> str:
     """For statements that take no parameters. standard_conforming_strings is always on."""
     escaped = value.replace("'", "''")
     return f"'{escaped}'"
+
+
+class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """To one server, which its errors name, whatever else is connected at the time."""
+
+    server: Server
+
+    async def execute(  # pyright: ignore[reportIncompatibleMethodOverride]: no template strings here
+        self,
+        query: QueryNoTemplate,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+        """Raises Unreachable, Refused."""
+        with self.server.explained():
+            return await super().execute(query, params, prepare=prepare, binary=binary)
+
+    @asynccontextmanager
+    async def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> AsyncGenerator[psycopg.AsyncTransaction]:
+        """Raises Unreachable, Refused: its begin and its commit may fail too."""
+        with self.server.explained():
+            async with super().transaction(savepoint_name, force_rollback) as transaction:
+                yield transaction
 
 
 class Server:
@@ -70,14 +103,15 @@ class Server:
             {"replication": "database"} if replication else {"options": "-c lock_timeout=10s -c search_path="}
         )
         with self.explained():
-            return await psycopg.AsyncConnection.connect(autocommit=True, **cast("dict[str, Any]", arguments))
+            connection = await Connection.connect(autocommit=True, **cast("dict[str, Any]", arguments))
+        connection.server = self
+        return connection
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[Connection]:
         connection = await self.connect()
         try:
-            with self.explained():
-                yield connection
+            yield connection
         finally:
             await connection.close()
 

@@ -6,13 +6,13 @@ as text, all others as they are. While changes stream, rows that differ are look
 marker: a row that didn't change at the owner in between must be the same on the other side.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.postgres.catalog import Table, published_tables
 from tidegate.postgres.server import Connection, Server, statement
+from tidegate.postgres.side_by_side import side_by_side
 
 __all__ = ["TableReport", "VerifyReport", "compare"]
 
@@ -117,7 +117,7 @@ async def _compare_table(
 ) -> TableReport:
     hashes = await _hashes(here, table)
     query = f"select 0, count(*), 0 from {table.name}" if hashes is None else hashes.per_bucket()
-    ours, theirs = await asyncio.gather(_buckets(here, query), _buckets(there, query))
+    ours, theirs = await side_by_side(_buckets(here, query), _buckets(there, query))
     rows = sum(count for count, _ in ours.values())
     bad = [bucket for bucket in ours.keys() | theirs.keys() if ours.get(bucket) != theirs.get(bucket)]
     chunks = hashes.buckets if hashes else 1
