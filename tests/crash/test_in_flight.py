@@ -31,10 +31,10 @@ async def connected(move: DatabaseMove, postgres18) -> psycopg.AsyncConnection:
 
 
 async def test_a_commit_that_is_on_its_way_is_seen(move, postgres18):
-    await ensure_bookkeeping(move.azure)
+    await ensure_bookkeeping(move.azure, move.names)
     dead = await connected(move, postgres18)
     await dead.execute("insert into tidegate.ownership values ('run', 1, 'azure')")
-    asking = asyncio.create_task(read_ownership(move.azure))
+    asking = asyncio.create_task(read_ownership(move.azure, "run"))
     await asyncio.sleep(WHILE)
     assert not asking.done()
     await dead.commit()
@@ -44,7 +44,7 @@ async def test_a_commit_that_is_on_its_way_is_seen(move, postgres18):
 
 async def test_what_a_dead_process_still_restores_is_ended_before_it_is_taken_back(move, postgres18):
     for server in (move.aws, move.azure):
-        await ensure_bookkeeping(server)
+        await ensure_bookkeeping(server, move.names)
     async with move.azure.session() as connection:
         await write_note(connection, "empty", {"schemas": []})
     dead = await connected(move, postgres18)

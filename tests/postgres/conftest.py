@@ -1,4 +1,5 @@
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 
 import psycopg
@@ -6,7 +7,8 @@ import pytest
 
 from tidegate.lab.servers.postgres import Postgres
 from tidegate.postgres.database import DatabaseMove
-from tidegate.runbook.migration import Database
+from tidegate.runbook.migration import Cloud, Database
+from tidegate.switch.store import Ownership
 
 SCHEMA = """
 create role {owner} nologin;
@@ -66,6 +68,25 @@ class Shop:
         return psycopg.connect(
             f"host=127.0.0.1 port={server.port} dbname={self.name} user={self.app} password=app", autocommit=True
         )
+
+    async def turn(self, move: DatabaseMove, source: Cloud, epoch: int) -> None:
+        """The whole switch, as far as it concerns this one database."""
+        store = move.store(source, epoch)
+        try:
+            await store.arm()
+            deadline = time.monotonic() + 10
+            await store.fence(deadline)
+            await store.drain(deadline)
+            await store.seal(deadline)
+            await store.commit(Ownership(move.run, epoch, store.target))
+            await store.release()
+        finally:
+            await store.close()
+
+    def without_azure(self, run: str = "run-1") -> DatabaseMove:
+        """The same run when Azure's server is gone."""
+        gone = self.spec.azure.model_copy(update={"dsn": "postgresql://x@127.0.0.1:1/x"})
+        return DatabaseMove("orders", self.spec.model_copy(update={"azure": gone}), run)
 
     def query(self, cloud: str, query: str) -> list[list[str]]:
         server = self.aws if cloud == "aws" else self.azure

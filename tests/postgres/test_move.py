@@ -11,7 +11,6 @@ from tidegate.postgres.bookkeeping import SCHEMA
 from tidegate.postgres.database import DatabaseMove
 from tidegate.postgres.fence import give_back
 from tidegate.runbook.migration import Database
-from tidegate.switch.store import Ownership
 
 GRANTS = """select c.relname, c.relacl::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = 'sales' order by 1"""
@@ -69,20 +68,6 @@ class Writers:
         return acknowledged - set(rows), len(rows) - len(set(rows))
 
 
-async def turn(move: DatabaseMove, source: str, epoch: int, owner: str) -> None:
-    store = move.store(source, epoch)
-    try:
-        await store.arm()
-        deadline = time.monotonic() + 10
-        await store.fence(deadline)
-        await store.drain(deadline)
-        await store.seal(deadline)
-        await store.commit(Ownership("run-1", epoch, owner))
-        await store.release()
-    finally:
-        await store.close()
-
-
 async def test_everything_is_copied_and_changes_follow(shop):
     move = shop.move()
     await move.replicate(quiet)
@@ -117,7 +102,7 @@ async def test_to_azure_and_back_under_writers_loses_and_doubles_nothing(shop):
     await move.replicate(quiet)
     with Writers(shop) as writers:
         await asyncio.sleep(0.3)
-        await turn(move, "aws", 1, "azure")
+        await shop.turn(move, "aws", 1)
         writers.cloud = "azure"
         await asyncio.sleep(0.4)
         assert writers.lost_and_doubled("azure") == (set(), 0)
@@ -125,7 +110,7 @@ async def test_to_azure_and_back_under_writers_loses_and_doubles_nothing(shop):
         with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
             shop.as_app("aws")
         assert (await move.verify(quiet)).mismatched == []
-        await turn(move, "azure", 2, "aws")
+        await shop.turn(move, "azure", 2)
         writers.cloud = "aws"
         await asyncio.sleep(0.4)
     assert writers.lost_and_doubled("aws") == (set(), 0)
@@ -178,11 +163,11 @@ async def test_the_fence_waits_for_a_write_in_flight_and_refuses_the_next(shop):
 async def test_sequences_go_on_where_they_were_on_either_side(shop):
     move = shop.move()
     await move.replicate(quiet)
-    await turn(move, "aws", 1, "azure")
+    await shop.turn(move, "aws", 1)
     with shop.as_app("azure") as app:
         row = app.execute('insert into sales."Order Lines" (key) values (1) returning id, invoice').fetchone()
     assert row[0] == 5001
-    await turn(move, "azure", 2, "aws")
+    await shop.turn(move, "azure", 2)
     with shop.as_app("aws") as app:
         later = app.execute('insert into sales."Order Lines" (key) values (2) returning id, invoice').fetchone()
     assert later[0] > row[0]
@@ -209,8 +194,8 @@ async def test_removed_both_sides_are_as_before(shop):
     roles = shop.query("azure", "select rolname from pg_roles order by 1")
     move = shop.move()
     await move.replicate(quiet)
-    await turn(move, "aws", 1, "azure")
-    await turn(move, "azure", 2, "aws")
+    await shop.turn(move, "aws", 1)
+    await shop.turn(move, "azure", 2)
     await move.remove()
     await move.remove()
     assert shop.query("azure", "select nspname from pg_namespace order by 1") == before
@@ -222,7 +207,7 @@ async def test_removed_both_sides_are_as_before(shop):
 async def test_finished_azure_keeps_everything_and_nothing_of_the_run_is_left(shop):
     move = shop.move()
     await move.replicate(quiet)
-    await turn(move, "aws", 1, "azure")
+    await shop.turn(move, "aws", 1)
     await move.disarm()
     await move.disarm()
     assert await move.left_behind() == []
@@ -234,16 +219,13 @@ async def test_finished_azure_keeps_everything_and_nothing_of_the_run_is_left(sh
 async def test_without_azure_aws_takes_over_with_what_its_mirror_received(shop):
     move = shop.move()
     await move.replicate(quiet)
-    await turn(move, "aws", 1, "azure")
+    await shop.turn(move, "aws", 1)
     with shop.as_app("azure") as app:
         app.execute("insert into sales.\"Order Lines\" (key) select 'mirrored' from generate_series(1, 50)")
     await move.heartbeat("azure")
     while not await move.last_heartbeat("aws"):
         await asyncio.sleep(0.05)
-    gone = shop.spec.model_copy(
-        update={"azure": shop.spec.azure.model_copy(update={"dsn": "postgresql://x@127.0.0.1:1/x"})}
-    )
-    alone = DatabaseMove("orders", gone, "run-1")
+    alone = shop.without_azure()
     await alone.force_home(2)
     await alone.force_home(2)
     with shop.as_app("aws") as app:
@@ -270,6 +252,29 @@ async def test_preflight_names_what_replication_can_not_carry(shop):
     assert set(failed) == {"keys", "unlogged"}
     assert "sales.keyless" in failed["keys"]
     assert "sales.fleeting" in failed["unlogged"]
+
+
+async def test_preflight_names_settings_that_stay_behind_but_not_their_values(shop):
+    shop.query("aws", f"alter database {shop.name} set app.secret = 'hunter2'")
+    shop.query("aws", f"alter role {shop.app} set statement_timeout = '5s'")
+    shop.query("aws", f"alter role {shop.app} in database {shop.name} set search_path = 'sales'")
+
+    async def settings() -> tuple[str, str]:
+        facts = await shop.move().facts()
+        assert "hunter2" not in facts.model_dump_json()
+        return next((each.verdict, each.message) for each in facts.findings if each.check == "settings")
+
+    verdict, message = await settings()
+    assert verdict == "inconclusive"
+    for each in ("app.secret of the database", f"search_path of role {shop.app} in the database"):
+        assert each in message
+    assert f"statement_timeout of role {shop.app};" in message
+    shop.query("azure", f"create role {shop.app}")
+    shop.query("azure", f"alter database {shop.name} set app.secret = 'hunter2'")
+    shop.query("azure", f"alter role {shop.app} set statement_timeout = '5s'")
+    shop.query("azure", f"alter role {shop.app} in database {shop.name} set search_path = 'sales'")
+    assert (await settings())[0] == "pass"
+    shop.query("azure", f"drop role {shop.app}")
 
 
 @pytest.mark.parametrize(

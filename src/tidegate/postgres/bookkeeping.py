@@ -3,7 +3,10 @@
 marker      written on the owner, waited for on the other side: all before it has been applied
 ownership   who owns the writes, by epoch: the row that commits the switch
 fence       what was taken away from the application's roles, to be given back exactly
-note        proofs that later steps rely on: the target was empty, the copy is complete
+note        proofs that later steps rely on: the target was empty, the copy is complete; and whose they all are
+
+It belongs to one run. What another run has noted proves nothing to this one, and is not this one's to remove:
+it may be the only trace of writes that a forced rollback has left behind.
 """
 
 import hashlib
@@ -11,10 +14,26 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.postgres.server import Connection, Server, statement
+from tidegate.errors import Refused
+from tidegate.postgres.server import Connection, Server, literal, statement
 from tidegate.runbook.migration import Cloud
 
-__all__ = ["Names", "ensure_bookkeeping", "has_bookkeeping", "read_note", "write_note"]
+__all__ = [
+    "RELEASE",
+    "Names",
+    "ensure_bookkeeping",
+    "is_ours",
+    "other_runs",
+    "read_note",
+    "refuse_others",
+    "write_note",
+]
+
+RELEASE = (
+    "finish that run or roll it back; if it is over, and nothing that it left here is needed, "
+    "drop its slots and then the database, or only the schema tidegate, by hand"
+)
+"""How a side that is another run's becomes free."""
 
 SCHEMA = """
 create schema if not exists tidegate;
@@ -30,11 +49,12 @@ create table if not exists tidegate.note (key text primary key, value jsonb not 
 class Names:
     """What the run's objects are called: no two runs or stores on one server collide."""
 
-    tag: str
+    run: str
+    store: str
 
-    @classmethod
-    def of(cls, run: str, store: str) -> "Names":
-        return cls(hashlib.sha256(f"{run}/{store}".encode()).hexdigest()[:10])
+    @property
+    def tag(self) -> str:
+        return hashlib.sha256(f"{self.run}/{self.store}".encode()).hexdigest()[:10]
 
     @property
     def publication(self) -> str:
@@ -50,17 +70,47 @@ class Names:
         return f"tidegate_{self.tag}_{into}"
 
 
-async def ensure_bookkeeping(server: Server) -> None:
+async def ensure_bookkeeping(server: Server, names: Names) -> None:
+    """Made together with the note of whose it is: no crash leaves the one without the other. Raises Refused."""
+    await refuse_others(server, names)
+    owner = literal(json.dumps({"run": names.run, "store": names.store}))
     async with server.session() as connection:
-        await connection.execute(statement(SCHEMA))
+        await connection.execute(
+            statement(f"{SCHEMA} insert into tidegate.note values ('run', {owner}) on conflict do nothing")
+        )
+    await refuse_others(server, names)  # another may have been faster
 
 
-async def has_bookkeeping(server: Server) -> bool:
-    return bool(await server.value("select to_regclass('tidegate.note') is not null"))
+async def refuse_others(server: Server, names: Names) -> None:
+    """Raises Refused if this side is another run's."""
+    if others := await other_runs(server, names):
+        raise Refused(
+            f"the database belongs to {' and '.join(others)}",
+            where=server.where,
+            mend=RELEASE,
+        )
+
+
+async def other_runs(server: Server, names: Names) -> list[str]:
+    """Whose bookkeeping, or ownership row, is on this side, but for ours; in words."""
+    if not await server.value("select to_regnamespace('tidegate') is not null"):
+        return []
+    noted = await read_note(server, "run")
+    if noted and noted["run"] == names.run and noted["store"] != names.store:
+        return [f"store {noted['store']} of the same run"]
+    runs = {noted["run"]} if noted else set[str]()
+    if await server.value("select to_regclass('tidegate.ownership') is not null"):
+        runs |= {run for (run,) in await server.rows("select run from tidegate.ownership")}
+    return [f"run {run}" for run in sorted(runs - {names.run})] if runs else ["an unknown run"]
+
+
+async def is_ours(server: Server, names: Names) -> bool:
+    return await read_note(server, "run") == {"run": names.run, "store": names.store}
 
 
 async def read_note(server: Server, key: str) -> Any:
-    if not await has_bookkeeping(server):
+    """None if nothing of the kind has been noted."""
+    if not await server.value("select to_regclass('tidegate.note') is not null"):
         return None
     return await server.value("select value from tidegate.note where key = %s", key)
 

@@ -6,6 +6,8 @@ from tidegate.postgres.server import Connection, statement
 
 __all__ = [
     "MOVED",
+    "NOT_OF_AN_EXTENSION",
+    "OURS",
     "Role",
     "Sequence",
     "Table",
@@ -40,10 +42,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """`columns`: (table, column), quoted, whose defaults draw from it."""
+    """`columns`: (table, column), quoted, numbers whose defaults draw from it. `least`, `greatest`: its bounds."""
 
     name: str
     columns: tuple[tuple[str, str], ...]
+    ascending: bool
+    least: int
+    greatest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +91,33 @@ async def _tables(connection: Connection, which: str) -> list[Table]:
 async def sequences(connection: Connection) -> list[Sequence]:
     cursor = await connection.execute(
         statement(f"""
+        with numbers as (select oid from pg_catalog.pg_type where typcategory = 'N')
         select pg_catalog.format('%I.%I', n.nspname, c.relname),
             coalesce(pg_catalog.array_agg(distinct array[drawn.relation, drawn.attribute])
-                filter (where drawn.relation is not null), '{{}}')
+                filter (where drawn.relation is not null), '{{}}'), q.seqincrement > 0, q.seqmin, q.seqmax
         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        join pg_catalog.pg_sequence q on q.seqrelid = c.oid
         left join lateral (
             select d.refobjid::regclass::text as relation, pg_catalog.quote_ident(a.attname) as attribute
             from pg_catalog.pg_depend d
             join pg_catalog.pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
             where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid
               and d.refclassid = 'pg_catalog.pg_class'::regclass and d.deptype in ('a', 'i') and d.refobjsubid > 0
+              and a.atttypid in (select oid from numbers)
             union
             select f.adrelid::regclass::text, pg_catalog.quote_ident(a.attname)
             from pg_catalog.pg_depend d
             join pg_catalog.pg_attrdef f on d.classid = 'pg_catalog.pg_attrdef'::regclass and d.objid = f.oid
             join pg_catalog.pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
             where d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = c.oid
+              and a.atttypid in (select oid from numbers)
         ) drawn on true
         where c.relkind = 'S' and {OURS} and {NOT_OF_AN_EXTENSION}
-        group by n.nspname, c.relname order by 1""")
+        group by n.nspname, c.relname, q.seqincrement, q.seqmin, q.seqmax order by 1""")
     )
     return [
-        Sequence(name, tuple((relation, attribute) for relation, attribute in columns))
-        for name, columns in await cursor.fetchall()
+        Sequence(name, tuple((relation, attribute) for relation, attribute in columns), ascending, least, greatest)
+        for name, columns, ascending, least, greatest in await cursor.fetchall()
     ]
 
 

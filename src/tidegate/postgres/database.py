@@ -10,8 +10,15 @@ from pathlib import Path
 from psycopg import sql
 
 from tidegate.errors import Refused
-from tidegate.postgres.bookkeeping import Names, ensure_bookkeeping, has_bookkeeping, read_note, write_note
-from tidegate.postgres.catalog import copied_tables, is_empty, sequences, user_schemas
+from tidegate.postgres.bookkeeping import (
+    Names,
+    ensure_bookkeeping,
+    is_ours,
+    read_note,
+    refuse_others,
+    write_note,
+)
+from tidegate.postgres.catalog import copied_tables, is_empty, user_schemas
 from tidegate.postgres.copy import copy_tables
 from tidegate.postgres.fence import give_back, vacuum_again
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
@@ -23,9 +30,11 @@ from tidegate.postgres.replication import (
     stream_into,
 )
 from tidegate.postgres.schema import dump_schema, ensure_roles, reset_target, restore_schema
-from tidegate.postgres.server import Server, literal, statement
-from tidegate.postgres.store import DatabaseStore, read_ownership, set_sequences
+from tidegate.postgres.sequences import advance_sequences, set_sequences
+from tidegate.postgres.server import Server, statement
+from tidegate.postgres.store import DatabaseStore, read_ownership
 from tidegate.postgres.verify import VerifyReport, compare
+from tidegate.postgres.views import refresh_views
 from tidegate.runbook.migration import Cloud, Database, other
 from tidegate.switch.store import Ownership
 
@@ -33,6 +42,8 @@ __all__ = ["DatabaseMove"]
 
 INDEX_JOBS = 2
 DRAIN_SECONDS = 60
+STREAMING_SECONDS = 60
+"""After the copy what was written meanwhile has to be caught up with: for so long at most without any progress."""
 SETTLED_SECONDS = 0.6
 """A mirror whose source is gone has applied what it received when it hasn't moved for so long."""
 
@@ -42,7 +53,7 @@ class DatabaseMove:
 
     def __init__(self, name: str, spec: Database, run: str) -> None:
         self.name, self.spec, self.run = name, spec, run
-        self.names = Names.of(run, name)
+        self.names = Names(run, name)
         self.servers: dict[Cloud, Server] = {
             "aws": Server(name, "aws", spec.aws),
             "azure": Server(name, "azure", spec.azure),
@@ -58,7 +69,7 @@ class DatabaseMove:
 
     async def facts(self, users: Collection[str] = ()) -> DatabaseFacts:
         """`users`: as whom the workload logs in."""
-        return await read_facts(self.aws, self.azure, users)
+        return await read_facts(self.aws, self.azure, users, self.names)
 
     async def ping(self, cloud: Cloud) -> None:
         await self.servers[cloud].value("select 1")
@@ -73,14 +84,15 @@ class DatabaseMove:
             await self._copy(forward, note)
         await forward.subscribe(enabled=True)
         note("copied; waits until changes stream")
-        while not await forward.streaming():
-            await asyncio.sleep(0.1)
+        await forward.wait_until_streaming(STREAMING_SECONDS)
         note("copied; changes stream")
 
     async def _prove_empty(self) -> None:
-        """Everything that a rollback will drop was made after this was noted."""
+        """Everything that a rollback will drop was made after this was noted. Another run's note proves nothing."""
         for server in (self.aws, self.azure):
-            await ensure_bookkeeping(server)
+            await refuse_others(server, self.names)
+        for server in (self.aws, self.azure):
+            await ensure_bookkeeping(server, self.names)
         if await read_note(self.azure, "empty") is not None:
             return
         async with self.azure.session() as connection:
@@ -102,6 +114,7 @@ class DatabaseMove:
                 copied = await copy_tables(self.aws, self.azure, tables, snapshot, note)
                 note(f"building indexes; {copied.bytes / 2**20:,.1f} MiB came in {copied.seconds:.1f} s")
                 await restore_schema(self.azure, dump, "post-data", INDEX_JOBS)
+                await refresh_views(self.aws, self.azure, note)
         finally:
             await exporter.close()
         async with self.aws.session() as here, self.azure.session() as there:
@@ -136,8 +149,8 @@ class DatabaseMove:
         return DatabaseStore(self.name, self.servers[source], self.servers[other(source)], self.names, epoch)
 
     async def ownership(self) -> Ownership | None:
-        """The row with the highest epoch on either side; both have to answer."""
-        rows = [await read_ownership(server) for server in self.servers.values()]
+        """The run's row with the highest epoch on either side; both have to answer."""
+        rows = [await read_ownership(server, self.run) for server in self.servers.values()]
         return max((row for row in rows if row), key=lambda row: row.epoch, default=None)
 
     async def heartbeat(self, cloud: Cloud) -> None:
@@ -168,20 +181,13 @@ class DatabaseMove:
 
     async def force_home(self, epoch: int) -> None:
         """Without Azure: AWS owns the writes, with what its mirror has received. Sequences only move forward."""
-        ownership = await read_ownership(self.aws)
+        ownership = await read_ownership(self.aws, self.run)
         if ownership is not None and ownership.epoch >= epoch:
             return
         await self.mirror_applied()
         async with self.aws.session() as connection:
             await drop_subscription(connection, self.names.stream("aws"))
-            for sequence in await sequences(connection):
-                for table, column in sequence.columns:
-                    await connection.execute(
-                        statement(
-                            f"select pg_catalog.setval({literal(sequence.name)}::regclass, m.max) from "
-                            f"(select max({column}) from {table}) m, {sequence.name} s where m.max > s.last_value"
-                        )
-                    )
+            await advance_sequences(connection)
             async with connection.transaction():
                 await connection.execute(
                     "insert into tidegate.ownership (run, epoch, owner) values (%s, %s, 'aws')", (self.run, epoch)
@@ -189,14 +195,17 @@ class DatabaseMove:
                 await give_back(connection)
 
     async def remove(self, *, target_gone: bool = False) -> None:
-        """Undo `replicate`: both sides as before, AWS's roles open. A side that is gone is left behind."""
+        """Undo `replicate`: both sides as before, AWS's roles open.
+
+        A side that is gone is left behind; one that is another run's is left alone.
+        """
         await self._end_streams(target_gone=target_gone)
-        if not target_gone and await has_bookkeeping(self.azure):
+        if not target_gone and await is_ours(self.azure, self.names):
             if await read_note(self.azure, "empty") is not None:
                 await _end_others(self.azure)
                 await reset_target(self.azure)
             await self._forget(self.azure)
-        if await has_bookkeeping(self.aws):
+        if await is_ours(self.aws, self.names):
             async with self.aws.session() as connection:
                 async with connection.transaction():
                     await give_back(connection)
@@ -214,13 +223,14 @@ class DatabaseMove:
         query = """select 'publication' from pg_catalog.pg_publication where pubname like %(like)s
             union all select 'subscription' from pg_catalog.pg_subscription where subname like %(like)s
             union all select 'slot' from pg_catalog.pg_replication_slots where slot_name like %(like)s
-            union all select 'role' from pg_catalog.pg_roles where rolname like %(like)s
-            union all select 'bookkeeping' from pg_catalog.pg_namespace where nspname = 'tidegate'"""
+            union all select 'role' from pg_catalog.pg_roles where rolname like %(like)s"""
         found: list[str] = []
         for cloud, server in self.servers.items():
             async with server.session() as connection:
                 cursor = await connection.execute(query, {"like": f"tidegate_{self.names.tag}%"})
                 found += [f"{row[0]} on {cloud}" for row in await cursor.fetchall()]
+            if await is_ours(server, self.names):
+                found.append(f"bookkeeping on {cloud}")
         return found
 
     async def close(self) -> None:
@@ -243,13 +253,15 @@ class DatabaseMove:
                 await connection.execute(statement(f"drop publication if exists {self.names.publication}"))
 
     async def _forget(self, server: Server) -> None:
+        ours = await is_ours(server, self.names)
         async with server.session() as connection:
             cursor = await connection.execute(
                 "select 1 from pg_catalog.pg_roles where rolname = %s", (self.names.role,)
             )
             if await cursor.fetchone():  # it owns nothing, and was granted nothing in a database
                 await connection.execute(sql.SQL("drop role {}").format(sql.Identifier(self.names.role)))
-            await connection.execute("drop schema if exists tidegate cascade")
+            if ours:
+                await connection.execute("drop schema tidegate cascade")
 
     async def _owner(self) -> Cloud:
         ownership = await self.ownership()

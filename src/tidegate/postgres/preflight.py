@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tidegate.errors import TidegateError
 from tidegate.postgres.binaries import client
-from tidegate.postgres.bookkeeping import has_bookkeeping
+from tidegate.postgres.bookkeeping import RELEASE, Names, is_ours, other_runs, read_note
 from tidegate.postgres.catalog import copied_tables, is_empty, published_tables, roles
 from tidegate.postgres.schema import login_roles
 from tidegate.postgres.server import Connection, Server, statement
@@ -46,7 +46,9 @@ class SideFacts(BaseModel):
 class DatabaseFacts(BaseModel):
     """`keyless`, `unlogged`: tables that logical replication can't carry as they are.
 
-    `unfenced`: as whom the workload logs in, and whom a fence doesn't close.
+    `unfenced`: as whom the workload logs in, and whom a fence doesn't close. `other_runs`: whose bookkeeping is
+    there, by side. `settings`: of the database and of its roles, which aren't the same on azure; no value, as it
+    may be a secret.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,6 +65,8 @@ class DatabaseFacts(BaseModel):
     missing_extensions: list[str]
     unfenced: list[str]
     target_empty: bool
+    other_runs: dict[str, list[str]] = {}
+    settings: list[str] = []
     pg_dump: str
     findings: list[Observation] = []
 
@@ -86,13 +90,24 @@ order by 1"""
 FOREIGN = """select distinct pg_catalog.pg_get_userbyid(c.relowner) from pg_catalog.pg_class c
 where c.oid = any(%s::int8[]::oid[]) and not pg_catalog.pg_has_role(c.relowner, 'usage') order by 1"""
 
+SETTINGS = """select case when r.oid is null then '' else 'role ' || pg_catalog.quote_ident(r.rolname) end ||
+    case when s.setdatabase = 0 and r.oid is null then 'every role' when s.setdatabase = 0 then ''
+        when r.oid is null then 'the database' else ' in the database' end,
+    pg_catalog.unnest(s.setconfig)
+from pg_catalog.pg_db_role_setting s left join pg_catalog.pg_roles r on r.oid = s.setrole
+where s.setdatabase in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
+    and (s.setrole = 0 or r.rolname = any(%s))"""
+
 NAMED = """select pg_catalog.format('%I.%I', n.nspname, c.relname) from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname not in ('pg_catalog', 'information_schema', 'tidegate') and n.nspname !~ '^pg_(toast|temp)' and """
 
 
-async def read_facts(aws: Server, azure: Server, users: Collection[str]) -> DatabaseFacts:
-    """`users`: as whom the workload logs in. Raises Unreachable or Refused, naming the side."""
+async def read_facts(aws: Server, azure: Server, users: Collection[str], names: Names) -> DatabaseFacts:
+    """`users`: as whom the workload logs in; `names`: of the run that asks.
+
+    Raises Unreachable or Refused, naming the side.
+    """
     async with azure.session() as there, aws.session() as here:
         logins = await login_roles(here)
         source, target = await _side(here, logins), await _side(there, logins)
@@ -110,10 +125,12 @@ async def read_facts(aws: Server, azure: Server, users: Collection[str]) -> Data
             unlogged=[row[0] for row in await _all(here, NAMED + "c.relkind = 'r' and c.relpersistence = 'u'")],
             always_triggers=[row[0] for row in await _all(here, NAMED + _ALWAYS)],
             large_objects=(await _all(here, "select count(*) from pg_catalog.pg_largeobject_metadata"))[0][0],
+            settings=await _settings_left(here, there),
             missing_extensions=sorted(set(extensions) - available),
             unfenced=sorted(set(users) - {role.name for role in await roles(here)}),
             # A move that was begun has proved it before it copied anything.
-            target_empty=empty or await has_bookkeeping(azure),
+            target_empty=empty or await _proved_empty(azure, names),
+            other_runs={server.cloud: found for server in (aws, azure) if (found := await other_runs(server, names))},
             pg_dump=_pg_dump(target.version),
         )
     return facts.model_copy(update={"findings": judge(facts)})
@@ -174,9 +191,22 @@ def judge(facts: DatabaseFacts) -> list[Observation]:
         "replication role, the migration's own login, or nobody with rights here; give it a login of its own"
     )
     check("fence", "whoever the workload logs in as can be kept out", beyond if facts.unfenced else "")
+    apart = (
+        f"settings don't move: {', '.join(facts.settings)}; make them on azure with ALTER DATABASE or ALTER ROLE "
+        "... SET, or approve to go without"
+    )
+    found.append(
+        Observation(check="settings", verdict="inconclusive", message=apart)
+        if facts.settings
+        else Observation(check="settings", verdict="pass", message="no setting of database or roles is missing")
+    )
     lacking = f"not available on azure: {', '.join(facts.missing_extensions)}; add them to azure.extensions"
     check("extensions", "every extension is available on azure", lacking if facts.missing_extensions else "")
     check("empty", "the database on azure is empty", "" if facts.target_empty else "the database on azure isn't empty")
+    for cloud in ("aws", "azure"):
+        others = " and ".join(facts.other_runs.get(cloud, []))
+        taken = f"the database on {cloud} belongs to {others}; {RELEASE}"
+        check(f"{cloud}.run", f"no other run works on the database on {cloud}", taken if others else "")
     check("pg_dump", f"pg_dump for version {facts.azure.version} is there", facts.pg_dump)
     return found
 
@@ -194,6 +224,16 @@ async def _side(connection: Connection, logins: list[str]) -> SideFacts:
 
 async def _all(connection: Connection, query: str, *parameters: object) -> list[tuple[Any, ...]]:
     return await (await connection.execute(statement(query), parameters or None)).fetchall()
+
+
+async def _settings_left(here: Connection, there: Connection) -> list[str]:
+    names = [role.name for role in await roles(here)]
+    wanted, got = await _all(here, SETTINGS, names), await _all(there, SETTINGS, names)
+    return sorted({f"{setting.partition('=')[0]} of {of}" for of, setting in set(wanted) - set(got)})
+
+
+async def _proved_empty(server: Server, names: Names) -> bool:
+    return await is_ours(server, names) and await read_note(server, "empty") is not None
 
 
 def _pg_dump(version: int) -> str:

@@ -4,6 +4,8 @@ import asyncio
 import secrets
 import time
 import uuid
+from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg import sql
 
@@ -15,8 +17,21 @@ from tidegate.runbook.migration import Cloud
 
 __all__ = ["Stream", "drop_slot", "drop_subscription", "export_snapshot", "stream_into", "worker_gone"]
 
+WORKER = """from pg_catalog.pg_stat_subscription s left join pg_catalog.pg_stat_activity a on a.pid = s.pid
+where s.subname = %s and s.pid is not null and s.relid is null order by s.last_msg_receipt_time desc nulls last limit 1
+"""
+PROGRESS_SECONDS = 1.0
 LOOK = 0.002
 """Seconds between looks for a marker: requests are held meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """`confirmed`: bytes of the source's log. Of the apply worker: `failures` so far, `received` a message when."""
+
+    confirmed: int
+    failures: int | None
+    received: datetime | None
 
 
 class Stream:
@@ -74,6 +89,79 @@ class Stream:
             join pg_catalog.pg_replication_slots s on s.active_pid = r.pid
             where s.slot_name = %s and r.state = 'streaming' and s.wal_status in ('reserved', 'extended'))"""
         return bool(await self.source.value(query, self.name))
+
+    async def wait_until_streaming(self, patience: float) -> None:
+        """Raises DeadlinePassed, with what the servers show, if nothing moves for `patience` seconds.
+
+        A long catching up is no reason to give up: positions confirmed count, and, for one long transaction, what
+        an apply worker receives, until it fails.
+        """
+        best, until = await self._progress(), time.monotonic() + patience
+        while not await self._streaming_within(PROGRESS_SECONDS):
+            now = await self._progress()
+            if now.confirmed > best.confirmed or (now.failures == best.failures and now.received != best.received):
+                best, until = now, time.monotonic() + patience
+            if time.monotonic() > until:
+                raise DeadlinePassed(
+                    f"changes don't stream: {await self._why_not()}",
+                    where=self.target.where,
+                    mend="see the log of this server, which applies them, and of the one that sends them",
+                )
+
+    async def _streaming_within(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while not (streaming := await self.streaming()) and time.monotonic() < until:
+            await asyncio.sleep(0.1)
+        return streaming
+
+    async def _progress(self) -> _Progress:
+        confirmed = await self.source.value(
+            "select pg_catalog.pg_wal_lsn_diff(confirmed_flush_lsn, '0/0')::int8 "
+            "from pg_catalog.pg_replication_slots where slot_name = %s",
+            self.name,
+        )
+        received = await self.target.value(f"select s.last_msg_receipt_time {WORKER}", self.name)
+        failures = await self._failures()
+        # before 15 nobody counts failures: a worker that fails again and again receives something each time
+        return _Progress(int(confirmed or 0), failures, None if failures is None else received)
+
+    async def _failures(self) -> int | None:
+        """Of the apply worker, so far. None before PostgreSQL 15."""
+        if not await self.target.value("select to_regclass('pg_catalog.pg_stat_subscription_stats') is not null"):
+            return None
+        query = "select apply_error_count from pg_catalog.pg_stat_subscription_stats where subname = %s"
+        return int(await self.target.value(query, self.name) or 0)
+
+    async def _why_not(self) -> str:
+        """The first thing that is wrong on the way from the source's slot to the target's worker."""
+        source, target = self.source.cloud, self.target.cloud
+        slot = await self.source.rows(
+            "select wal_status from pg_catalog.pg_replication_slots where slot_name = %s", self.name
+        )
+        if not slot:
+            return f"there is no slot {self.name} on {source}"
+        if slot[0][0] in ("unreserved", "lost"):
+            return f"the slot {self.name} on {source} is losing its log (max_slot_wal_keep_size)"
+        subscription = await self.target.rows(
+            "select subenabled from pg_catalog.pg_subscription where subname = %s", self.name
+        )
+        if not subscription:
+            return f"there is no subscription {self.name} on {target}"
+        if not subscription[0][0]:
+            return f"the subscription {self.name} on {target} is disabled"
+        failures = await self._failures()
+        failed = f", and one has failed {failures} times" if failures else ""
+        worker = await self.target.rows(f"select a.wait_event_type, a.wait_event {WORKER}", self.name)
+        if not worker:
+            most = await self.target.value("show max_logical_replication_workers")
+            return f"no apply worker runs on {target}{failed} (max_logical_replication_workers is {most})"
+        state = await self.source.value(
+            "select r.state from pg_catalog.pg_stat_replication r join pg_catalog.pg_replication_slots s "
+            "on s.active_pid = r.pid where s.slot_name = %s",
+            self.name,
+        )
+        waits = f"waits for {': '.join(worker[0])}" if worker[0][0] else "is busy"
+        return f"the apply worker on {target} {waits}{failed}; its sender on {source}: {state or 'none'}"
 
     async def lag(self) -> int:
         """Bytes of the source's log that the target hasn't confirmed. Without a slot: 0, nothing flows this way."""
@@ -159,11 +247,10 @@ async def drop_slot(connection: Connection, name: str) -> None:
 async def export_snapshot(source: Server, slot: str) -> tuple[Connection, str]:
     """A new slot, and the snapshot at which it starts, valid as long as the connection is open."""
     connection = await source.connect(replication=True)
-    with source.explained():
-        cursor = await connection.execute(
-            sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT").format(sql.Identifier(slot))
-        )
-        row = await cursor.fetchone()
+    cursor = await connection.execute(
+        sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT").format(sql.Identifier(slot))
+    )
+    row = await cursor.fetchone()
     assert row is not None, "the command answers with one row"
     return connection, str(row[2])
 

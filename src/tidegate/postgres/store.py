@@ -1,30 +1,28 @@
 """One database under the switch, in one direction. Implements switch.store.Lead."""
 
-import asyncio
 import time
 from contextlib import suppress
 
-from psycopg import sql
-
 from tidegate.errors import DeadlinePassed, TidegateError
 from tidegate.postgres.bookkeeping import Names, ensure_bookkeeping
-from tidegate.postgres.catalog import sequences
 from tidegate.postgres.fence import Fence, give_back, still_vacuum, vacuum_again
 from tidegate.postgres.replication import Stream, drop_slot, drop_subscription
-from tidegate.postgres.server import Connection, Server, literal, statement
+from tidegate.postgres.sequences import set_sequences
+from tidegate.postgres.server import Connection, Server
 from tidegate.runbook.migration import Cloud
 from tidegate.switch.store import Ownership
 
-__all__ = ["DatabaseStore", "read_ownership", "set_sequences"]
+__all__ = ["DatabaseStore", "read_ownership"]
 
 STREAMING_SECONDS = 60
+"""An apply worker that is just restarting would lengthen the hold by seconds: it is waited for so long."""
 
 
 class DatabaseStore:
     """Its sessions are opened by `arm`, before requests are held, or by whatever is called first."""
 
     def __init__(self, name: str, source: Server, target: Server, names: Names, epoch: int) -> None:
-        self.name, self.epoch = name, epoch
+        self.name, self.names, self.epoch = name, names, epoch
         self.source: Cloud = source.cloud
         self.target: Cloud = target.cloud
         self._from, self._to = source, target
@@ -34,85 +32,64 @@ class DatabaseStore:
         self._sessions: dict[Cloud, Connection] = {}
 
     async def arm(self) -> None:
-        await ensure_bookkeeping(self._from)
-        await ensure_bookkeeping(self._to)
+        await ensure_bookkeeping(self._from, self.names)
+        await ensure_bookkeeping(self._to, self.names)
         await self.mirror.ensure_publication()
         await self.mirror.subscribe(enabled=False)
-        with self._from.explained():
-            await still_vacuum(await self._session(self._from))
-            await self.fencing.prepare()
+        await still_vacuum(await self._session(self._from))
+        await self.fencing.prepare()
         await self._session(self._to)
-        await self._streaming()
-
-    async def _streaming(self) -> None:
-        """An apply worker that is just restarting would lengthen the hold by seconds."""
-        deadline = time.monotonic() + STREAMING_SECONDS
-        while not await self.forward.streaming():
-            if time.monotonic() > deadline:
-                raise DeadlinePassed(
-                    "changes don't stream",
-                    where=self._to.where,
-                    mend="see the server's log for the apply worker's error",
-                )
-            await asyncio.sleep(0.1)
+        await self.forward.wait_until_streaming(STREAMING_SECONDS)
 
     async def lag(self) -> int:
         return await self.forward.lag()
 
     async def fence(self, deadline: float) -> None:
-        with self._from.explained():
-            await self.fencing.close(await self._session(self._from), deadline)
+        await self.fencing.close(await self._session(self._from), deadline)
 
     async def drain(self, deadline: float) -> None:
-        with self._from.explained():
-            await self.forward.drain(await self._session(self._from), await self._session(self._to), deadline)
+        await self.forward.drain(await self._session(self._from), await self._session(self._to), deadline)
 
     async def seal(self, deadline: float) -> None:
         """Sequences as at the source; the mirror's slot, which must start before the target takes a write."""
-        with self._to.explained():
-            await set_sequences(await self._session(self._from), await self._session(self._to))
-            await self.mirror.create_slot()
+        await set_sequences(await self._session(self._from), await self._session(self._to))
+        await self.mirror.create_slot()
         if time.monotonic() > deadline:
             raise DeadlinePassed("sealing took too long", where=self._to.where)
 
     async def ownership(self) -> Ownership | None:
-        return await read_ownership(self._to)
+        return await read_ownership(self._to, self.names.run)
 
     async def commit(self, ownership: Ownership) -> None:
-        with self._to.explained():
-            connection = await self._session(self._to)
-            async with connection.transaction():
-                await connection.execute("set local synchronous_commit = on")
-                await connection.execute(
-                    "insert into tidegate.ownership (run, epoch, owner) values (%s, %s, %s)",
-                    (ownership.run, ownership.epoch, ownership.owner),
-                )
-                await give_back(connection)
+        connection = await self._session(self._to)
+        async with connection.transaction():
+            await connection.execute("set local synchronous_commit = on")
+            await connection.execute(
+                "insert into tidegate.ownership (run, epoch, owner) values (%s, %s, %s)",
+                (ownership.run, ownership.epoch, ownership.owner),
+            )
+            await give_back(connection)
 
     async def open(self) -> None:
-        with self._to.explained():
-            connection = await self._session(self._to)
-            async with connection.transaction():
-                await give_back(connection)
+        connection = await self._session(self._to)
+        async with connection.transaction():
+            await give_back(connection)
 
     async def release(self) -> None:
-        with self._to.explained():
-            to = await self._session(self._to)
-            await drop_subscription(to, self.forward.name)
-        with self._from.explained():
-            session = await self._session(self._from)
-            await drop_slot(session, self.forward.name)
-            await self.fencing.open()
-            await vacuum_again(session)
+        to = await self._session(self._to)
+        await drop_subscription(to, self.forward.name)
+        session = await self._session(self._from)
+        await drop_slot(session, self.forward.name)
+        await self.fencing.open()
+        await vacuum_again(session)
         await self.mirror.enable()
 
     async def reopen(self) -> None:
-        with self._from.explained():
-            session = await self._session(self._from)
-            async with session.transaction():
-                await give_back(session)
-            await self.fencing.open()
-            await vacuum_again(session)
+        session = await self._session(self._from)
+        async with session.transaction():
+            await give_back(session)
+        await self.fencing.open()
+        await vacuum_again(session)
         # The slot would keep the target's log for nothing; the next try makes its own.
         with suppress(TidegateError):
             async with self._to.session() as connection:
@@ -131,31 +108,15 @@ class DatabaseStore:
         return connection
 
 
-async def read_ownership(server: Server) -> Ownership | None:
-    """The row with the highest epoch on this side. A commit that is on its way, whoever sent it, is waited for."""
+async def read_ownership(server: Server, run: str) -> Ownership | None:
+    """The run's row with the highest epoch on this side. A commit on its way, whoever sent it, is waited for."""
     if not await server.value("select to_regclass('tidegate.ownership') is not null"):
         return None
     async with server.session() as connection, connection.transaction():
         # A process that died, or lost its connection, while the server was committing, has left this lock to it.
         await connection.execute("lock table tidegate.ownership in share mode")
         cursor = await connection.execute(
-            "select run, epoch, owner from tidegate.ownership order by epoch desc limit 1"
+            "select run, epoch, owner from tidegate.ownership where run = %s order by epoch desc limit 1", (run,)
         )
         row = await cursor.fetchone()
     return Ownership(*row) if row else None
-
-
-async def set_sequences(source: Connection, target: Connection) -> None:
-    """Every sequence at the value that the source has reached, in one round trip each way."""
-    names = [sequence.name for sequence in await sequences(source)]
-    if not names:
-        return
-    query = " union all ".join(f"select {literal(name)}, last_value, is_called from {name}" for name in names)
-    values = await (await source.execute(statement(query))).fetchall()
-    calls = sql.SQL(", ").join(
-        sql.SQL("pg_catalog.setval({}::regclass, {}, {})").format(
-            sql.Literal(name), sql.Literal(value), sql.Literal(called)
-        )
-        for name, value, called in values
-    )
-    await target.execute(sql.SQL("select {}").format(calls))
