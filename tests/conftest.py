@@ -1,8 +1,9 @@
 """Real servers, one of each per session, started when a test first asks for them."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from tidegate.lab.servers.azurite import Azurite
 from tidegate.lab.servers.moto import Moto
 from tidegate.lab.servers.postgres import Postgres
+from tidegate.postgres.database import DatabaseMove
 
 # a machine that is busy with something else is no finding
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -61,3 +63,22 @@ def azurite(server_folder: Path) -> Iterator[Azurite]:
     server = Azurite(server_folder / "azurite")
     yield server
     server.stop()
+
+
+@pytest.fixture
+async def closing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[], Coroutine[object, object, None]]]:
+    """What a test opens of databases is closed when it ends, as its process would; or when this is called."""
+    opened: list[DatabaseMove] = []
+    begin = DatabaseMove.__init__
+
+    def remember(move: DatabaseMove, *given: Any) -> None:
+        begin(move, *given)
+        opened.append(move)
+
+    async def close() -> None:
+        while opened:
+            await opened.pop().close()
+
+    monkeypatch.setattr(DatabaseMove, "__init__", remember)
+    yield close
+    await close()

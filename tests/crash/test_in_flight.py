@@ -16,7 +16,7 @@ WHILE = 0.3
 
 
 @pytest.fixture
-def move(postgres16, postgres18) -> DatabaseMove:
+def move(postgres16, postgres18, closing) -> DatabaseMove:
     name = f"in_flight_{secrets.token_hex(4)}"
     sides = [
         DatabaseServer(dsn=server.create_database(name), password=server.password_ref)

@@ -93,6 +93,11 @@ class Shop:
         return [line.split("\t") for line in server.psql(self.name, query).splitlines()]
 
 
+@pytest.fixture(autouse=True)
+def closed(closing) -> None:
+    """Every test."""
+
+
 @pytest.fixture
 def make_shop(postgres16, postgres18, monkeypatch) -> Callable[[], Shop]:
     monkeypatch.setenv("SHOP_APP_PASSWORD", "app")

@@ -95,7 +95,12 @@ class Reached(Exception):
     pass
 
 
-async def test_killed_between_any_two_statements_the_same_run_goes_on_and_takes_all_back(shop, monkeypatch):
+EVERY = 3
+FIRSTS = [1, *(pytest.param(first, marks=pytest.mark.slow) for first in range(2, EVERY + 1))]
+
+
+@pytest.mark.parametrize("first", FIRSTS)
+async def test_killed_between_two_statements_the_same_run_goes_on_and_takes_all_back(shop, monkeypatch, closing, first):
     """Up to the first row that is copied: all that decides to whom the databases belong."""
     execute, left = Connection.execute, 0
 
@@ -124,9 +129,9 @@ async def test_killed_between_any_two_statements_the_same_run_goes_on_and_takes_
 
     monkeypatch.setattr(Connection, "execute", may_die)
     monkeypatch.setattr(database, "export_snapshot", reached)
-    at, beginning, removing = 0, True, True
+    at, beginning, removing = first - EVERY, True, True
     while beginning or removing:
-        at += 1
+        at += EVERY
         beginning = await killed_at(at, shop.move().replicate(quiet))
         assert failed(await shop.move().facts()) == {}
         with pytest.raises(Reached):
@@ -136,4 +141,5 @@ async def test_killed_between_any_two_statements_the_same_run_goes_on_and_takes_
         await shop.move().remove()
         assert await shop.move().left_behind() == []
         assert failed(await shop.move("run-2").facts()) == {}
+        await closing()
     assert at > 20

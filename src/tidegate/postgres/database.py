@@ -72,7 +72,8 @@ class DatabaseMove:
         return await read_facts(self.aws, self.azure, users, self.names)
 
     async def ping(self, cloud: Cloud) -> None:
-        await self.servers[cloud].value("select 1")
+        async with self.servers[cloud].session() as connection:  # a new one: whether it takes any is the question
+            await connection.execute("select 1")
 
     async def replicate(self, note: Callable[[str], None]) -> None:
         """Schema, rows and the stream. A copy that was interrupted is begun anew, a complete one isn't repeated."""
@@ -154,9 +155,10 @@ class DatabaseMove:
         return max((row for row in rows if row), key=lambda row: row.epoch, default=None)
 
     async def heartbeat(self, cloud: Cloud) -> None:
-        query = "insert into tidegate.marker values ('heartbeat') on conflict (id) do update set at = clock_timestamp()"
-        async with self.servers[cloud].session() as connection:
-            await connection.execute(query)
+        await self.servers[cloud].value(
+            "insert into tidegate.marker values ('heartbeat') "
+            "on conflict (id) do update set at = clock_timestamp() returning at"
+        )
 
     async def last_heartbeat(self, cloud: Cloud) -> datetime | None:
         """The last one that has arrived on this side, by the writing side's clock."""
@@ -234,7 +236,8 @@ class DatabaseMove:
         return found
 
     async def close(self) -> None:
-        """Nothing is kept open between calls."""
+        for server in self.servers.values():
+            await server.close()
 
     async def _take_back(self) -> None:
         await self._stream("azure").drop()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, LiteralString, cast
 from urllib.parse import unquote, urlsplit
 
@@ -92,6 +92,7 @@ class Server:
         self.user, self.database = unquote(parts.username or ""), unquote(parts.path.lstrip("/"))
         self.given = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
         self.options = client_options(self.host, self.given)
+        self._idle: Connection | None = None
 
     @property
     def where(self) -> str:
@@ -130,8 +131,29 @@ class Server:
             )
 
     async def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        async with self.session() as connection:
-            return await (await connection.execute(statement(query), parameters or None)).fetchall()
+        """Of what may be asked twice. By a session that is kept: to open one costs both sides 20 ms of CPU."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            with suppress(Unreachable):  # it may have died since
+                return await self._ask(idle, query, parameters)
+        return await self._ask(await self.connect(), query, parameters)
+
+    async def _ask(self, connection: Connection, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        try:
+            found = await (await connection.execute(statement(query), parameters or None)).fetchall()
+        except BaseException:  # nobody knows in what state it is
+            await connection.close()
+            raise
+        if self._idle is None:
+            self._idle = connection
+        else:
+            await connection.close()
+        return found
+
+    async def close(self) -> None:
+        if self._idle is not None:
+            await self._idle.close()
+            self._idle = None
 
     async def value(self, query: str, *parameters: object) -> Any:
         rows = await self.rows(query, *parameters)
