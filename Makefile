@@ -30,7 +30,7 @@ test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
 
 test-crash: $(READY)
-	$(BIN)/python -m pytest tests/crash --run-slow $(ARGS)
+	$(BIN)/python -m pytest tests/crash tests/postgres/test_runs.py --run-slow $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
