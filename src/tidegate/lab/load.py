@@ -32,7 +32,7 @@ BETA_EVERY = 16
 """One user in so many is of the type `beta`."""
 PATIENCE = 30.0
 """Seconds for which a user waits for an answer: longer than any hold."""
-KINDS = {"browse": 40, "product": 32, "order": 10, "own orders": 10, "receipt": 8}
+KINDS = {"browse": 42, "product": 32, "order": 8, "own orders": 10, "receipt": 8}
 """What users do, in percent."""
 
 
