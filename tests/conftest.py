@@ -1,5 +1,6 @@
 """Real servers, one of each per session, started when a test first asks for them."""
 
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from tidegate.postgres.database import DatabaseMove
 # a machine that is busy with something else is no finding
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# a shell that runs the tests in the background has it ignored, by all that they start too
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
