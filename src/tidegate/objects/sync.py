@@ -177,4 +177,5 @@ class Sync:
             else:
                 empty += 1
         # a process that died has taken messages with it; only the listing knows them
+        self.note("some messages don't come: everything is listed instead")
         await self.sweep(source)

@@ -4,7 +4,8 @@
 
 - At every message that its queue takes, gives or deletes, it looks at all that are there, and asks for the time
   at each. With 1,000 of them an object took 90 ms of CPU to be put, and so the queue grew ever longer.
-- It deletes a message by replacing the list of them, without its lock: one that came meanwhile was lost.
+- It deletes a message by replacing the list of them, without its lock: one that came meanwhile was lost, one that
+  was deleted meanwhile came back.
 - At every request it lists the folder of its own modules, which is half of the work of a small answer.
 - Each of its threads may keep the interpreter for 5 ms: a request that waits for several of them is late.
 """
@@ -16,6 +17,7 @@ from moto import backends
 from moto.core.utils import unix_time_millis
 from moto.server import main as serve
 from moto.sqs import models
+from moto.sqs.exceptions import ReceiptHandleIsInvalid
 from moto.sqs.models import Message
 
 __all__ = ["Queue", "main"]
@@ -42,14 +44,15 @@ class Queue(models.Queue):
 
     def delete_message(self, receipt_handle: str) -> None:
         with self._messages_lock:
-            messages = self._messages
-            place = next((i for i, message in enumerate(messages) if message.receipt_handle == receipt_handle), None)
-            if place is not None:
-                message = messages.pop(place)
-                self.pending_messages.discard(message)
-                self.deleted_messages.update(str(handle) for handle in message.all_receipt_handles)
+            if receipt_handle in self.deleted_messages:
                 return
-        super().delete_message(receipt_handle)  # an older receipt, or none of its own
+            held = enumerate(self._messages)
+            place = next((i for i, message in held if message.had_receipt_handle(receipt_handle)), None)
+            if place is None:
+                raise ReceiptHandleIsInvalid
+            message = self._messages.pop(place)
+            self.pending_messages.discard(message)
+            self.deleted_messages.update(str(handle) for handle in message.all_receipt_handles)
 
     def _which(self, wanted: Callable[[Message, float], bool]) -> list[Message]:
         now = unix_time_millis()
