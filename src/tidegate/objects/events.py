@@ -63,12 +63,10 @@ class Events:
         return [Message(str(each["ReceiptHandle"]), self._changes(str(each["Body"]))) for each in raw]
 
     async def delete(self, messages: list[Message]) -> None:
-        async def of(batch: list[Message]) -> None:
+        for start in range(0, len(messages), PER_ANSWER):
+            batch = messages[start : start + PER_ANSWER]
             entries = [{"Id": str(i), "ReceiptHandle": each.receipt} for i, each in enumerate(batch)]
             await self._call("DeleteMessageBatch", {"Entries": entries})
-
-        batches = (messages[start : start + PER_ANSWER] for start in range(0, len(messages), PER_ANSWER))
-        await asyncio.gather(*(of(batch) for batch in batches))
 
     async def depth(self) -> Depth:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

@@ -20,7 +20,7 @@ CHUNK = 400
 """Keys between two commits of the manifest: what a killed process does again."""
 TOO_MANY = 20
 """Objects that one server refuses: then it isn't the objects."""
-RECEIVERS = 8
+RECEIVERS = 4
 EMPTY = 2
 """Answers without a message from a queue that has some: they are hidden."""
 SAY_EVERY = 2.0
