@@ -11,6 +11,7 @@ import pytest
 from tidegate.errors import DeadlinePassed, Refused, RollbackIncomplete, Unreachable
 from tidegate.objects.blob import BlobSide
 from tidegate.objects.bucket import BucketMove
+from tidegate.objects.events import Depth, Events
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import LARGE
 
@@ -315,6 +316,42 @@ async def test_a_change_whose_message_died_with_another_process_is_found(receipt
     assert await receipts.move().events.receive(3)
     await move.store("aws").drain(time.monotonic() + 30)
     assert await same(receipts)
+
+
+async def test_what_others_took_from_the_queue_before_the_switch_is_not_listed_for_while_requests_are_held(receipts):
+    move = receipts.move()
+    await move.copy(quiet)
+    receipts.put("told", b"once")
+    assert await receipts.move().events.receive(3)
+    store = move.store("aws")
+    await store.arm()
+    notes = []
+    move.sync.note = notes.append
+    receipts.put("later", b"later")
+    await store.drain(time.monotonic() + 30)
+    assert await same(receipts)
+    receipts.put("taken", b"meanwhile")
+    assert await receipts.move().events.receive(3)
+    assert notes == []
+    await store.drain(time.monotonic() + 30)
+    assert await same(receipts)
+    assert notes == ["some messages don't come: everything is listed instead"]
+
+
+async def test_a_message_that_is_given_twice_at_once_is_deleted_once(receipts, monkeypatch):
+    move = receipts.move()
+    await move.copy(quiet)
+    call = Events._call
+
+    async def twice(self, action, fields):
+        answer = await call(self, action, fields)
+        return {"Messages": answer["Messages"] * 2} if "Messages" in answer else answer
+
+    monkeypatch.setattr(Events, "_call", twice)
+    receipts.put("1", b"1")
+    await move.store("aws").drain(time.monotonic() + 30)
+    assert await same(receipts)
+    assert await move.events.depth() == Depth(waiting=0, hidden=0)
 
 
 async def test_planted_differences_are_found_while_others_write(receipts):

@@ -180,7 +180,7 @@ class BucketMove:
         async with self._my_turn():
             if self.phase == "flow" and self.owner == source:
                 self._armed = True
-                await self.sync.sweep(source)
+                await self.sync.make_up(source)
                 await self._look_at_the_queue()  # it filled meanwhile
 
     def stand_easy(self) -> None:

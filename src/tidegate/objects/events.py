@@ -15,7 +15,7 @@ from tidegate.objects.signing import AwsKeys, Request
 from tidegate.runbook.migration import AwsBucket
 from tidegate.secret import resolve
 
-__all__ = ["PER_ANSWER", "Depth", "Events", "Message", "changes_of"]
+__all__ = ["HIDDEN_SECONDS", "PER_ANSWER", "Depth", "Events", "Message", "changes_of"]
 
 PER_ANSWER = 10
 """SQS gives no more in one answer."""
@@ -60,7 +60,9 @@ class Events:
         }
         answers = await asyncio.gather(*(self._call("ReceiveMessage", ask) for _ in range(calls)))
         raw = [message for answer in answers for message in answer.get("Messages", [])]
-        return [Message(str(each["ReceiptHandle"]), self._changes(str(each["Body"]))) for each in raw]
+        # given twice at once, a message is deleted once: a batch with the same receipt twice is refused as a whole
+        bodies = {str(each["ReceiptHandle"]): str(each["Body"]) for each in raw}
+        return [Message(receipt, self._changes(body)) for receipt, body in bodies.items()]
 
     async def delete(self, messages: list[Message]) -> None:
         for start in range(0, len(messages), PER_ANSWER):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tidegate.errors import TidegateError, Unreachable
 from tidegate.objects.difference import OutOfOrder, Pair, join, sorted_listing
-from tidegate.objects.events import PER_ANSWER, Events, Message
+from tidegate.objects.events import HIDDEN_SECONDS, PER_ANSWER, Depth, Events, Message
 from tidegate.objects.manifest import Manifest, Row
 from tidegate.objects.side import Listed, Side
 from tidegate.objects.transfer import Errand, Outcome, Way
@@ -22,7 +22,9 @@ TOO_MANY = 20
 """Objects that one server refuses: then it isn't the objects."""
 RECEIVERS = 4
 EMPTY = 2
-"""Answers without a message from a queue that has some: they are hidden."""
+"""Answers without a message from a queue that has some: they don't come."""
+LONG = 1
+"""Seconds for which a queue is asked: only then are all its servers asked, and an empty answer means something."""
 SAY_EVERY = 2.0
 
 Note = Callable[[str], None]
@@ -45,6 +47,8 @@ class Sync:
         self.waiting = 0
         """Messages in the queue when it was last looked at."""
         self._receivers = 1
+        self._made_up = 0
+        self._made_up_until = self._taken_until = 0.0
         self._told: set[str] = set()
 
     async def look(self, keys: Collection[str], source: Cloud, way: Way = "follow") -> list[Outcome]:
@@ -129,12 +133,21 @@ class Sync:
 
     async def take(self, events: Events, seconds: int) -> bool:
         """One round of the queue's messages and of what is pending; False if there was nothing to do."""
-        messages = await events.receive(self._receivers, seconds)
-        full = len(messages) >= self._receivers * PER_ANSWER
+        busy, received = await self._turn(events, self._receivers, seconds)
+        full = received >= self._receivers * PER_ANSWER
         self._receivers = min(self._receivers + 1, RECEIVERS) if full else 1
-        busy = await self._apply(events, messages)
         self.waiting = (await events.depth()).waiting if full else 0
         return busy
+
+    async def _turn(self, events: Events, calls: int, seconds: int) -> tuple[bool, int]:
+        """Whether anything was done, and how many messages came. What came and isn't done stays hidden for a while."""
+        try:
+            messages = await events.receive(calls, seconds)
+            return await self._apply(events, messages), len(messages)
+        except BaseException:
+            # an answer that nobody waits for any more may still take messages
+            self._made_up, self._taken_until = 0, time.monotonic() + seconds
+            raise
 
     async def _apply(self, events: Events, messages: list[Message]) -> bool:
         """A message is deleted when what it says was done."""
@@ -160,6 +173,20 @@ class Sync:
         row = self.manifest.row(key)
         return row is not None and at < row.seen and key not in self.manifest.pending
 
+    async def make_up(self, source: Cloud) -> None:
+        """List everything, also for the messages that this process, or one before, took from the queue and left."""
+        hidden = 0
+        if source == "aws" and self.events is not None:
+            await asyncio.sleep(self._taken_until - time.monotonic())
+            hidden = (await self.events.depth()).hidden
+        until = time.monotonic() + HIDDEN_SECONDS
+        await self.sweep(source)
+        self._made_up, self._made_up_until = hidden, until
+
+    def _drained(self, depth: Depth) -> bool:
+        made_up = self._made_up if time.monotonic() < self._made_up_until else 0
+        return depth.waiting == 0 and depth.hidden <= made_up
+
     async def drain(self, source: Cloud) -> None:
         """All that was written at the source before this was called, and that it tells, is at the target."""
         events = self.events
@@ -168,11 +195,12 @@ class Sync:
             return
         empty = 0
         while empty < EMPTY:
-            messages, depth = await asyncio.gather(events.receive(RECEIVERS if self.waiting else 1), events.depth())
+            calls, seconds = (1, LONG if self.waiting else 0) if empty else (RECEIVERS if self.waiting else 1, 0)
+            (busy, _), depth = await asyncio.gather(self._turn(events, calls, seconds), events.depth())
             self.waiting = depth.waiting
-            if await self._apply(events, messages):
+            if busy:
                 empty = 0
-            elif depth.waiting + depth.hidden == 0:
+            elif self._drained(depth):
                 return
             else:
                 empty += 1

@@ -56,7 +56,7 @@ class Queue(models.Queue):
 
     def _which(self, wanted: Callable[[Message, float], bool]) -> list[Message]:
         now = unix_time_millis()
-        return [message for message in self._messages if wanted(message, now)]
+        return [message for message in tuple(self._messages) if wanted(message, now)]
 
 
 def main() -> None:
