@@ -9,18 +9,11 @@ from tidegate.objects.blob import BlobSide
 from tidegate.objects.events import Events
 from tidegate.objects.names import refused_by_blob
 from tidegate.objects.s3 import S3Side
+from tidegate.runbook.step import Finding
 
-__all__ = ["BucketFacts", "Observation", "judge", "read_facts"]
+__all__ = ["BucketFacts", "judge", "read_facts"]
 
 SHOWN = 5
-
-
-class Observation(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    check: str
-    verdict: Literal["pass", "fail", "inconclusive"]
-    message: str
 
 
 class BucketFacts(BaseModel):
@@ -39,7 +32,7 @@ class BucketFacts(BaseModel):
     locked: bool
     target: Literal["absent", "empty", "ours", "full"]
     events: bool
-    findings: list[Observation] = []
+    findings: list[Finding] = []
 
 
 async def read_facts(aws: S3Side, azure: BlobSide, events: Events | None, *, begun: bool) -> BucketFacts:
@@ -81,12 +74,12 @@ async def read_facts(aws: S3Side, azure: BlobSide, events: Events | None, *, beg
     return facts.model_copy(update={"findings": judge(facts)})
 
 
-def judge(facts: BucketFacts) -> list[Observation]:
+def judge(facts: BucketFacts) -> list[Finding]:
     """One observation per check. Pure."""
-    found: list[Observation] = []
+    found: list[Finding] = []
 
     def check(name: str, message: str, wrong: str = "") -> None:
-        found.append(Observation(check=name, verdict="fail" if wrong else "pass", message=wrong or message))
+        found.append(Finding(check=name, verdict="fail" if wrong else "pass", message=wrong or message))
 
     check("readable", f"{facts.objects:,} objects, {facts.bytes / 2**20:,.1f} MiB, can be read", facts.readable)
     names = f"azure can't hold {facts.unnameable_count:,} names: {', '.join(facts.unnameable)}; rename them on AWS"

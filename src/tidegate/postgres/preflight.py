@@ -1,7 +1,7 @@
 """What would make the move fail, looked for before it starts. Reads facts; judges them without the servers."""
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,19 +11,12 @@ from tidegate.postgres.bookkeeping import RELEASE, Names, is_ours, other_runs, r
 from tidegate.postgres.catalog import copied_tables, is_empty, published_tables, roles
 from tidegate.postgres.schema import login_roles
 from tidegate.postgres.server import Connection, Server, statement
+from tidegate.runbook.step import Finding
 
-__all__ = ["DatabaseFacts", "Observation", "SideFacts", "judge", "read_facts"]
+__all__ = ["DatabaseFacts", "SideFacts", "judge", "read_facts"]
 
 SLOTS_NEEDED = 1
 WORKERS_NEEDED = 2
-
-
-class Observation(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    check: str
-    verdict: Literal["pass", "fail", "inconclusive"]
-    message: str
 
 
 class SideFacts(BaseModel):
@@ -68,7 +61,7 @@ class DatabaseFacts(BaseModel):
     other_runs: dict[str, list[str]] = {}
     settings: list[str] = []
     pg_dump: str
-    findings: list[Observation] = []
+    findings: list[Finding] = []
 
 
 SIDE = """
@@ -143,13 +136,13 @@ and not exists (select 1 from pg_catalog.pg_depend e where e.objid = c.oid and e
 _ALWAYS = """exists (select 1 from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgenabled = 'A') order by 1"""
 
 
-def judge(facts: DatabaseFacts) -> list[Observation]:
+def judge(facts: DatabaseFacts) -> list[Finding]:
     """One observation per check. Pure."""
-    found: list[Observation] = []
+    found: list[Finding] = []
 
     def check(name: str, message: str, wrong: str) -> None:
         verdict = "fail" if wrong else "pass"
-        found.append(Observation(check=name, verdict=verdict, message=wrong or message))
+        found.append(Finding(check=name, verdict=verdict, message=wrong or message))
 
     newer = facts.azure.version >= facts.aws.version
     versions = f"{facts.aws.version} to {facts.azure.version}"
@@ -196,9 +189,9 @@ def judge(facts: DatabaseFacts) -> list[Observation]:
         "... SET, or approve to go without"
     )
     found.append(
-        Observation(check="settings", verdict="inconclusive", message=apart)
+        Finding(check="settings", verdict="inconclusive", message=apart)
         if facts.settings
-        else Observation(check="settings", verdict="pass", message="no setting of database or roles is missing")
+        else Finding(check="settings", verdict="pass", message="no setting of database or roles is missing")
     )
     lacking = f"not available on azure: {', '.join(facts.missing_extensions)}; add them to azure.extensions"
     check("extensions", "every extension is available on azure", lacking if facts.missing_extensions else "")

@@ -1,9 +1,8 @@
 """Every reason that the migration would fail, looked for before it starts."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
-from tidegate.runbook.step import Action, Context, Facts, Finding, Verdict
+from tidegate.runbook.step import Action, Context, Facts, Finding
 from tidegate.steps.workload import PlaneStep
 
 __all__ = ["Preflight"]
@@ -27,9 +26,9 @@ class Preflight(PlaneStep[Found]):
         components = workload.migration.components.values()
         for name, database in workload.databases.items():
             users = {component.logins[name].user for component in components if name in component.logins}
-            findings += _findings(name, (await database.facts(users)).findings)
+            findings += _of(name, (await database.facts(users)).findings)
         for name, bucket in workload.buckets.items():
-            findings += _findings(name, (await bucket.facts()).findings)
+            findings += _of(name, (await bucket.facts()).findings)
         routes = await workload.edge.read()
         message = "the edge answers; everybody is on AWS" if routes.home else "the edge sends users to Azure already"
         findings.append(Finding(check="edge.routes", verdict="pass" if routes.home else "fail", message=message))
@@ -48,16 +47,5 @@ class Preflight(PlaneStep[Found]):
         pass
 
 
-class _Observed(Protocol):
-    """What every plane's preflight observes."""
-
-    @property
-    def check(self) -> str: ...
-    @property
-    def verdict(self) -> Verdict: ...
-    @property
-    def message(self) -> str: ...
-
-
-def _findings(store: str, observed: Sequence[_Observed]) -> list[Finding]:
-    return [Finding(check=f"{store}.{each.check}", verdict=each.verdict, message=each.message) for each in observed]
+def _of(store: str, findings: Sequence[Finding]) -> list[Finding]:
+    return [finding.model_copy(update={"check": f"{store}.{finding.check}"}) for finding in findings]
