@@ -38,6 +38,9 @@ BROKEN = (
     obstore.exceptions.BaseError,
 )
 
+QUEUE_SECONDS = 15
+"""How long a request waits for its turn at the database: all that a switch has held come at once."""
+
 PLACE = """
 with placed as (insert into shop.orders (write_id, customer_id) values ($1, $2) returning id),
     goods as (insert into shop.order_lines select id, line, product, quantity
@@ -88,7 +91,7 @@ async def healthz(request: Request) -> Response:
 async def session(stores: Stores) -> AsyncGenerator[Any]:
     """A session that answers: one that died while it was idle is replaced. Nothing is ever sent twice."""
     for _ in range(3):
-        connection = await stores.pool.acquire(timeout=5)
+        connection = await stores.pool.acquire(timeout=QUEUE_SECONDS)
         try:
             await connection.execute("select 1")
         except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, asyncpg.AdminShutdownError):
