@@ -14,6 +14,7 @@ from tidegate.edges.edge import Routes
 from tidegate.endpoints import Directory
 from tidegate.errors import CheckFailed, DeadlinePassed, TidegateError
 from tidegate.runbook.migration import Cloud, Migration, other
+from tidegate.switch.front import Workload
 from tidegate.switch.store import Ownership
 from tidegate.switch.switch import Parties, abandon, committed, switch
 
@@ -39,7 +40,7 @@ def parties(world: World, source: Cloud, folder: Path, routes: Routes | None = N
     lead, edge = MemoryLead(world, source), MemoryEdge(world)
     directory = Acknowledged(Migration.model_validate(document))
     stores = [lead, MemoryStore(world, source)]
-    return Parties(stores, lead, edge, edge, directory, {"orders": 0, "receipts": 0}, routes)
+    return Parties(stores, lead, Workload(edge, edge, directory, routes), {"orders": 0, "receipts": 0})
 
 
 def quiet(_: str) -> None:
@@ -148,17 +149,19 @@ async def test_workers_rest_while_the_writes_move_and_then_work_in_one_cloud(tmp
     seen = []
 
     async def look(self, deadline: float) -> None:
-        seen.append({cloud: there.directory.read("settler", cloud).active for cloud in ("aws", "azure")})
+        seen.append({cloud: directory.read("settler", cloud).active for cloud in ("aws", "azure")})
 
     monkeypatch.setattr(MemoryLead, "fence", look)
     monkeypatch.setattr(MemoryLead, "drain", look)
     there = parties(world, "aws", tmp_path)
+    assert isinstance(there.front, Workload)
+    directory = there.front.directory
     for store in world.stores.values():
         store.open["aws"] = False
     await switch(there, Ownership("run", 1, "azure"), hold=8, stopping=lambda: False, note=quiet)
     assert seen == [{"aws": False, "azure": False}] * 2
-    assert there.directory.read("settler", "azure").active
-    assert not there.directory.read("settler", "aws").active
+    assert directory.read("settler", "azure").active
+    assert not directory.read("settler", "aws").active
 
 
 async def test_in_a_window_the_traffic_moves_before_the_requests_are_let_go(tmp_path, monkeypatch):

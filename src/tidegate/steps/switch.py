@@ -8,6 +8,7 @@ from tidegate.edges.edge import Routes
 from tidegate.runbook.migration import Cloud, other
 from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
 from tidegate.steps.workload import PlaneStep
+from tidegate.switch import front
 from tidegate.switch.store import Ownership
 from tidegate.switch.switch import Parties, Timings, abandon, committed, switch
 
@@ -137,7 +138,8 @@ class Switch(PlaneStep[NoFacts]):
         stores = [*databases.values(), *buckets.values()]
         objectives = workload.migration.objectives
         lag = dict.fromkeys(databases, objectives.lag) | dict.fromkeys(buckets, objectives.lag_objects)
-        return Parties(stores, lead, workload.edge, workload.edge, workload.directory, lag, routes)
+        before = front.Workload(workload.edge, workload.edge, workload.directory, routes)
+        return Parties(stores, lead, before, lag)
 
 
 async def _close(parties: Parties) -> None:

@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tidegate.edges.edge import Hold, Router, Routes
-from tidegate.endpoints import Directory, Entry
 from tidegate.errors import CheckFailed, DeadlinePassed, TidegateError
-from tidegate.runbook.migration import Cloud
+from tidegate.switch.front import Front
 from tidegate.switch.store import Lead, Ownership, Store
 
 __all__ = ["Parties", "Timings", "abandon", "conclude", "switch"]
@@ -25,25 +23,16 @@ MARGIN = 0.6
 """The part of the hold within which the commit has to happen; the rest is for opening, or for aborting."""
 CATCH_UP_SECONDS = 600.0
 TELL_EVERY = 5.0
-ACKNOWLEDGE_SECONDS = 60.0
-"""After the commit instances are waited for beyond the hold: there is no way but forward."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """Whom the switch concerns.
-
-    `routes`: where traffic goes when it is released; None: as before. `lag`: by a store's name, the lag, in that
-    store's unit, at or below which requests may be held.
-    """
+    """Whom the switch concerns. `lag`: by a store's name, the lag, in its unit, at or below which requests are held."""
 
     stores: Sequence[Store]
     lead: Lead
-    hold: Hold
-    router: Router
-    directory: Directory
+    front: Front
     lag: Mapping[str, int]
-    routes: Routes | None = None
 
     @property
     def followers(self) -> list[Store]:
@@ -100,8 +89,8 @@ async def _to_the_commit(
 ) -> None:
     deadline = timings.began + hold * MARGIN
     async with asyncio.timeout(hold * MARGIN):
-        await parties.hold.hold(hold)
-        await _all([parties.hold.settle(deadline), _quiesce(parties, deadline)])
+        await parties.front.hold(hold)
+        await parties.front.settle(parties.lead.source, deadline)
         timings.mark("quiet")
         await _all(store.fence(deadline) for store in parties.stores)
         timings.mark("fenced")
@@ -128,13 +117,9 @@ async def conclude(parties: Parties, ownership: Ownership, timings: Timings | No
     timings = timings or Timings(began=time.monotonic())
     await _all(store.open() for store in parties.followers)
     timings.mark("open")
-    entries = parties.directory.settled(ownership.owner)
-    parties.directory.write(entries)
-    if parties.routes is not None:
-        await parties.router.write(parties.routes)
-    await parties.directory.acknowledged(entries, time.monotonic() + ACKNOWLEDGE_SECONDS)
+    await parties.front.turn(ownership.owner)
     timings.mark("acknowledged")
-    await parties.hold.release()
+    await parties.front.release()
     timings.mark("released")
     await _all(store.release() for store in parties.stores)
     timings.mark("mirrored")
@@ -145,11 +130,9 @@ async def abandon(parties: Parties) -> None:
     """Before the commit: the source takes writes again, its workers work, what is held goes on. Idempotent."""
     try:
         await _all(store.reopen() for store in parties.stores)
-        entries = parties.directory.settled(parties.lead.source)
-        parties.directory.write(entries)
-        await parties.directory.acknowledged(entries, time.monotonic() + ACKNOWLEDGE_SECONDS)
+        await parties.front.stay(parties.lead.source)
     finally:
-        await parties.hold.release()
+        await parties.front.release()
 
 
 async def committed(lead: Lead, ownership: Ownership) -> bool:
@@ -191,14 +174,6 @@ async def _lag_gate(parties: Parties, stopping: Callable[[], bool], note: Callab
 async def _behind(store: Store, limit: int) -> str:
     lag = await store.lag()
     return f"{store.name} is {lag:,} behind, {limit:,} is the limit" if lag > limit else ""
-
-
-async def _quiesce(parties: Parties, deadline: float) -> None:
-    """Workers of both clouds finish what they have in hand and stay idle."""
-    source: Cloud = parties.lead.source
-    idle = {worker: Entry(source, active=False) for worker in parties.directory.deployments("worker")}
-    parties.directory.write(idle)
-    await parties.directory.acknowledged(idle, deadline)
 
 
 async def _all(work: Iterable[Coroutine[object, object, None]]) -> None:
