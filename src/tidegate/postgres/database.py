@@ -67,6 +67,9 @@ class DatabaseMove:
     def azure(self) -> Server:
         return self.servers["azure"]
 
+    def where(self, cloud: Cloud) -> str:
+        return self.servers[cloud].where
+
     async def facts(self, users: Collection[str] = ()) -> DatabaseFacts:
         """`users`: as whom the workload logs in."""
         return await read_facts(self.aws, self.azure, users, self.names)
@@ -122,6 +125,10 @@ class DatabaseMove:
             await set_sequences(here, there)
             await there.execute("analyze")
             await write_note(there, "copied", self.names.tag)
+
+    async def streams(self) -> bool:
+        """Whether changes flow, or are to flow, in either direction."""
+        return await self._flows("azure") or await self._flows("aws")
 
     async def streaming(self) -> bool:
         return await self._stream(other(await self._owner())).streaming()

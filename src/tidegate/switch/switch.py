@@ -17,7 +17,7 @@ from tidegate.errors import CheckFailed, DeadlinePassed, TidegateError
 from tidegate.switch.front import Front
 from tidegate.switch.store import Lead, Ownership, Store
 
-__all__ = ["Parties", "Timings", "abandon", "conclude", "switch"]
+__all__ = ["MARGIN", "Parties", "Timings", "abandon", "committed", "conclude", "switch"]
 
 MARGIN = 0.6
 """The part of the hold within which the commit has to happen; the rest is for opening, or for aborting."""
