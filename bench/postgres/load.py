@@ -1,4 +1,4 @@
-"""Servers of a benchmark's own, and the application's load on them: pgbench, and writers that log what was acknowledged."""
+"""Servers of a benchmark's own, and the load on them: pgbench, and writers that log what was acknowledged."""
 
 import multiprocessing
 import os
@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import psycopg
 
@@ -91,14 +91,14 @@ class Route:
     """Where the application finds its database: what the endpoints are to a service."""
 
     def __init__(self) -> None:
-        self._azure: Any = multiprocessing.get_context("spawn").Value("b", 0, lock=False)
+        self.azure: Any = multiprocessing.get_context("spawn").Value("b", 0, lock=False)
 
     @property
     def cloud(self) -> Cloud:
-        return "azure" if self._azure.value else "aws"
+        return "azure" if self.azure.value else "aws"
 
     def lead_to(self, cloud: Cloud) -> None:
-        self._azure.value = int(cloud == "azure")
+        self.azure.value = int(cloud == "azure")
 
 
 @contextmanager
@@ -153,10 +153,11 @@ class Writers:
         self._ledger = Path(self._folder.name) / "ledger"
         dsns = {cloud: site.as_app(cloud) for cloud in site.servers}
         self._process = context.Process(
-            target=_write_all, args=(dsns, route._azure, self._ending, self._ledger, count)  # noqa: SLF001
+            target=_write_all,
+            args=(dsns, route.azure, self._ending, self._ledger, count),
         )
 
-    def __enter__(self) -> "Writers":
+    def __enter__(self) -> Self:
         self._process.start()
         return self
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from bench.postgres.load import Acknowledged, Route, Site, Writers, pgbench, sites
 from tidegate.postgres.database import DatabaseMove
-from tidegate.runbook.migration import Cloud, other
+from tidegate.runbook.migration import other
 from tidegate.switch.store import Ownership
 
 __all__ = ["add_options", "main"]
@@ -42,15 +42,13 @@ async def _measure(options: argparse.Namespace) -> None:
         route = Route()
         await move.replicate(lambda _: None)
         with pgbench(site, route, options.tps), Writers(site, route, options.writers) as writers:
-            phases = await _turns(move, site, route, options)
+            phases = await _turns(move, route, options)
             await asyncio.sleep(options.rest)
         await move.close()
         _print(writers.ledger(), phases, site, route, options)
 
 
-async def _turns(
-    move: DatabaseMove, site: Site, route: Route, options: argparse.Namespace
-) -> list[dict[str, float]]:
+async def _turns(move: DatabaseMove, route: Route, options: argparse.Namespace) -> list[dict[str, float]]:
     phases: list[dict[str, float]] = []
     for turn in range(1, options.turns + 1):
         await asyncio.sleep(options.rest)

@@ -12,6 +12,7 @@ from psycopg import sql
 from tidegate.errors import DeadlinePassed
 from tidegate.postgres.bookkeeping import Names
 from tidegate.postgres.catalog import published_tables
+from tidegate.postgres.fence import at_once
 from tidegate.postgres.server import Connection, Server, literal, statement
 from tidegate.runbook.migration import Cloud
 
@@ -22,7 +23,19 @@ where s.subname = %s and s.pid is not null and s.relid is null order by s.last_m
 """
 PROGRESS_SECONDS = 1.0
 LOOK = 0.002
-"""Seconds between looks for a marker: requests are held meanwhile."""
+ARRIVAL = """
+set local synchronous_commit = on;
+do $do$
+declare until timestamptz := clock_timestamp() + interval '{left} ms';
+begin
+    while not exists (select from tidegate.marker where id = {marker}) and clock_timestamp() < until loop
+        perform pg_catalog.pg_sleep(0.001);
+    end loop;
+end $do$;
+select pg_catalog.pg_logical_emit_message(true, 'tidegate', 'flush');
+select exists (select from tidegate.marker where id = {marker})
+"""
+"""Waited for inside the server: whoever asks from elsewhere hears of it a round trip later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +198,14 @@ class Stream:
         """
         marker = str(uuid.uuid4())
         await writer.execute("insert into tidegate.marker (id) values (%s)", (marker,))
-        while not await (await reader.execute("select 1 from tidegate.marker where id = %s", (marker,))).fetchone():
-            if time.monotonic() > deadline:
-                raise DeadlinePassed(
-                    "the marker didn't arrive in time",
-                    where=self.target.where,
-                    mend="see whether the subscription runs",
-                )
-            await asyncio.sleep(LOOK)
-        await reader.execute("set synchronous_commit = on")
-        await reader.execute("select pg_catalog.pg_logical_emit_message(true, 'tidegate', 'flush')")
+        left = max(0, int((deadline - time.monotonic()) * 1000))
+        arrived = await at_once(reader, ARRIVAL.format(marker=literal(marker), left=left))
+        if not arrived[0][0]:
+            raise DeadlinePassed(
+                "the marker didn't arrive in time",
+                where=self.target.where,
+                mend="see whether the subscription runs",
+            )
 
     async def drop(self) -> None:
         """Subscription and slot. Tolerates whatever of them is missing."""

@@ -1,14 +1,18 @@
 """One database under the switch, in one direction. Implements switch.store.Lead."""
 
+import asyncio
 import time
 from contextlib import suppress
 
 from tidegate.errors import DeadlinePassed, TidegateError
 from tidegate.postgres.bookkeeping import Names, ensure_bookkeeping
-from tidegate.postgres.fence import Fence, give_back, still_vacuum, vacuum_again
+from tidegate.postgres.fence import Fence, at_once
+from tidegate.postgres.mirror import MirrorSlot
 from tidegate.postgres.replication import Stream, drop_slot, drop_subscription
-from tidegate.postgres.sequences import set_sequences
-from tidegate.postgres.server import Connection, Server
+from tidegate.postgres.rights import GIVE_BACK
+from tidegate.postgres.sequences import sequence_names, take_values, values
+from tidegate.postgres.server import Connection, Server, literal
+from tidegate.postgres.vacuum import still_vacuum, vacuum_again
 from tidegate.runbook.migration import Cloud
 from tidegate.switch.store import Ownership
 
@@ -29,19 +33,25 @@ class DatabaseStore:
         self.forward = Stream(source, target, names)
         self.mirror = Stream(target, source, names)
         self.fencing = Fence(source)
+        self._mirror_slot = MirrorSlot(self.mirror)
         self._sessions: dict[Cloud, Connection] = {}
+        self._sequences: list[str] = []
 
     async def arm(self) -> None:
         await ensure_bookkeeping(self._from, self.names)
         await ensure_bookkeeping(self._to, self.names)
         await self.mirror.ensure_publication()
         await self.mirror.subscribe(enabled=False)
-        await still_vacuum(await self._session(self._from))
+        await self._mirror_slot.prepare()
+        source = await self._session(self._from)
+        await still_vacuum(source)
+        self._sequences = await sequence_names(source)
         await self.fencing.prepare()
         await self._session(self._to)
         await self.forward.wait_until_streaming(STREAMING_SECONDS)
 
     async def lag(self) -> int:
+        await self._mirror_slot.keep_up()
         return await self.forward.lag()
 
     async def fence(self, deadline: float) -> None:
@@ -52,28 +62,27 @@ class DatabaseStore:
 
     async def seal(self, deadline: float) -> None:
         """Sequences as at the source; the mirror's slot, which must start before the target takes a write."""
-        await set_sequences(await self._session(self._from), await self._session(self._to))
-        await self.mirror.create_slot()
+        await asyncio.gather(self._carry_sequences(), self._mirror_slot.create())
         if time.monotonic() > deadline:
             raise DeadlinePassed("sealing took too long", where=self._to.where)
+
+    async def _carry_sequences(self) -> None:
+        found = await values(await self._session(self._from), self._sequences)
+        await take_values(await self._session(self._to), found)
 
     async def ownership(self) -> Ownership | None:
         return await read_ownership(self._to, self.names.run)
 
     async def commit(self, ownership: Ownership) -> None:
-        connection = await self._session(self._to)
-        async with connection.transaction():
-            await connection.execute("set local synchronous_commit = on")
-            await connection.execute(
-                "insert into tidegate.ownership (run, epoch, owner) values (%s, %s, %s)",
-                (ownership.run, ownership.epoch, ownership.owner),
-            )
-            await give_back(connection)
+        run, owner = literal(ownership.run), literal(ownership.owner)
+        await at_once(
+            await self._session(self._to),
+            "set local synchronous_commit = on; insert into tidegate.ownership (run, epoch, owner) "
+            f"values ({run}, {ownership.epoch:d}, {owner}); {GIVE_BACK}",
+        )
 
     async def open(self) -> None:
-        connection = await self._session(self._to)
-        async with connection.transaction():
-            await give_back(connection)
+        await at_once(await self._session(self._to), GIVE_BACK)
 
     async def release(self) -> None:
         to = await self._session(self._to)
@@ -86,17 +95,18 @@ class DatabaseStore:
 
     async def reopen(self) -> None:
         session = await self._session(self._from)
-        async with session.transaction():
-            await give_back(session)
+        await at_once(session, GIVE_BACK)
         await self.fencing.open()
         await vacuum_again(session)
         # The slot would keep the target's log for nothing; the next try makes its own.
+        await self._mirror_slot.close()
         with suppress(TidegateError):
             async with self._to.session() as connection:
                 await drop_slot(connection, self.mirror.name)
 
     async def close(self) -> None:
         await self.fencing.open()
+        await self._mirror_slot.close()
         for connection in self._sessions.values():
             await connection.close()
         self._sessions.clear()
