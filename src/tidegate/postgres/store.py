@@ -1,17 +1,19 @@
 """One database under the switch, in one direction. Implements switch.store.Lead."""
 
-import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from tidegate.errors import DeadlinePassed, TidegateError
 from tidegate.postgres.bookkeeping import Names, ensure_bookkeeping
 from tidegate.postgres.fence import Fence, at_once
 from tidegate.postgres.mirror import MirrorSlot
+from tidegate.postgres.proof import Proof, Snapshots
 from tidegate.postgres.replication import Stream, drop_slot, drop_subscription
 from tidegate.postgres.rights import GIVE_BACK
 from tidegate.postgres.sequences import sequence_names, take_values, values
 from tidegate.postgres.server import Connection, Server, literal
+from tidegate.postgres.side_by_side import side_by_side
 from tidegate.postgres.vacuum import still_vacuum, vacuum_again
 from tidegate.runbook.migration import Cloud
 from tidegate.switch.store import Ownership
@@ -34,6 +36,7 @@ class DatabaseStore:
         self.mirror = Stream(target, source, names)
         self.fencing = Fence(source)
         self._mirror_slot = MirrorSlot(self.mirror)
+        self._snapshots = Snapshots(source, target)
         self._sessions: dict[Cloud, Connection] = {}
         self._sequences: list[str] = []
 
@@ -43,6 +46,7 @@ class DatabaseStore:
         await self.mirror.ensure_publication()
         await self.mirror.subscribe(enabled=False)
         await self._mirror_slot.prepare()
+        await self._snapshots.prepare()
         source = await self._session(self._from)
         await still_vacuum(source)
         self._sequences = await sequence_names(source)
@@ -62,7 +66,7 @@ class DatabaseStore:
 
     async def seal(self, deadline: float) -> None:
         """Sequences as at the source; the mirror's slot, which must start before the target takes a write."""
-        await asyncio.gather(self._carry_sequences(), self._mirror_slot.create())
+        await side_by_side(self._carry_sequences(), self._mirror_slot.create(), self._snapshots.take())
         if time.monotonic() > deadline:
             raise DeadlinePassed("sealing took too long", where=self._to.where)
 
@@ -93,11 +97,19 @@ class DatabaseStore:
         await vacuum_again(session)
         await self.mirror.enable()
 
+    async def prove(self, note: Callable[[str], None]) -> Proof:
+        """The whole content of both sides as of the seal, while writes go on; after `release`.
+
+        What to do about a mismatch is the caller's to decide. Raises Unreachable, Refused.
+        """
+        return await self._snapshots.prove(note)
+
     async def reopen(self) -> None:
         session = await self._session(self._from)
         await at_once(session, GIVE_BACK)
         await self.fencing.open()
         await vacuum_again(session)
+        await self._snapshots.close()
         # The slot would keep the target's log for nothing; the next try makes its own.
         await self._mirror_slot.close()
         with suppress(TidegateError):
@@ -107,6 +119,7 @@ class DatabaseStore:
     async def close(self) -> None:
         await self.fencing.open()
         await self._mirror_slot.close()
+        await self._snapshots.close()
         for connection in self._sessions.values():
             await connection.close()
         self._sessions.clear()
