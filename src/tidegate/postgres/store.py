@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from tidegate.errors import DeadlinePassed, TidegateError
+from tidegate.errors import CheckFailed, DeadlinePassed, TidegateError
 from tidegate.postgres.bookkeeping import Names, ensure_bookkeeping
+from tidegate.postgres.drift import digest
 from tidegate.postgres.fence import Fence, at_once
 from tidegate.postgres.mirror import MirrorSlot
 from tidegate.postgres.proof import Proof, Snapshots
@@ -39,6 +40,7 @@ class DatabaseStore:
         self._snapshots = Snapshots(source, target)
         self._sessions: dict[Cloud, Connection] = {}
         self._sequences: list[str] = []
+        self._tables = ""
 
     async def arm(self) -> None:
         await ensure_bookkeeping(self._from, self.names)
@@ -53,6 +55,9 @@ class DatabaseStore:
         await self.fencing.prepare()
         await self._session(self._to)
         await self.forward.wait_until_streaming(STREAMING_SECONDS)
+        self._tables = await digest(source, self.names.publication)
+        if trouble := await self.forward.trouble(minor=False):
+            raise CheckFailed(trouble, where=self._to.where)
 
     async def lag(self) -> int:
         await self._mirror_slot.keep_up()
@@ -66,9 +71,18 @@ class DatabaseStore:
 
     async def seal(self, deadline: float) -> None:
         """Sequences as at the source; the mirror's slot, which must start before the target takes a write."""
-        await side_by_side(self._carry_sequences(), self._mirror_slot.create(), self._snapshots.take())
+        await side_by_side(
+            self._assert_unchanged(), self._carry_sequences(), self._mirror_slot.create(), self._snapshots.take()
+        )
         if time.monotonic() > deadline:
             raise DeadlinePassed("sealing took too long", where=self._to.where)
+
+    async def _assert_unchanged(self) -> None:
+        """A table that was made since nobody follows. Raises CheckFailed."""
+        if self._tables and await digest(await self._session(self._from), self.names.publication) != self._tables:
+            raise CheckFailed(
+                "tables have changed since the switch was prepared", where=self._from.where, mend="try again"
+            )
 
     async def _carry_sequences(self) -> None:
         found = await values(await self._session(self._from), self._sequences)

@@ -10,6 +10,8 @@ from tidegate.postgres.server import Connection, statement
 __all__ = ["still_vacuum", "vacuum_again"]
 
 STILL_SECONDS = 30
+LOCK_SECONDS = 3
+"""More than the deadlock_timeout after which the server ends an autovacuum that is in the way."""
 LOOK = 0.05
 
 RECORD = f"""
@@ -26,6 +28,7 @@ begin
     for relation in select f.subject from tidegate.fence f
             join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(f.subject)
             where f.kind = 'vacuum' and not coalesce('autovacuum_enabled=off' = any(c.reloptions), false) loop
+        perform pg_catalog.set_config('lock_timeout', '{milliseconds}', true);
         execute pg_catalog.format('alter table %s set (autovacuum_enabled = off)', relation);
         commit;
     end loop;
@@ -62,7 +65,7 @@ async def still_vacuum(connection: Connection) -> None:
     await connection.execute(statement(RECORD))
     while True:
         try:
-            await connection.execute(statement(STILL))
+            await connection.execute(statement(STILL.format(milliseconds=int(LOCK_SECONDS * 1000))))
         except Refused as error:
             if "lock timeout" not in error.why:
                 raise
