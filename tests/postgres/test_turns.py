@@ -297,3 +297,21 @@ async def test_a_target_that_crashes_right_after_the_commit_is_sent_back_nothing
         assert await shop.move().store("azure", 2).forward.trouble() is None
     finally:
         await shop.move().remove()
+
+
+async def test_large_objects_changed_after_the_copy_go_over_and_come_back(shop):
+    content = "select oid, convert_from(lo_get(oid), 'utf8') from pg_largeobject_metadata order by 1"
+    with shop.as_app("aws") as app:
+        app.execute("select lo_from_bytea(7001, 'one'), lo_from_bytea(7002, 'two'), lo_from_bytea(7003, 'three')")
+        move = shop.move()
+        await move.replicate(quiet)
+        app.execute("select lo_put(7001, 0, 'ONE'), lo_unlink(7002), lo_from_bytea(7004, 'four')")
+    there = [["7001", "ONE"], ["7003", "three"], ["7004", "four"]]
+    await shop.turn(move, "aws", 1)
+    assert shop.query("azure", content) == there
+    with shop.as_app("azure") as app:
+        app.execute("select lo_put(7003, 0, 'THREE'), lo_unlink(7004)")
+    await shop.turn(move, "azure", 2)
+    assert shop.query("aws", content) == [["7001", "ONE"], ["7003", "THREE"]]
+    for cloud in ("aws", "azure"):
+        shop.query(cloud, "select lo_unlink(oid) from pg_largeobject_metadata")

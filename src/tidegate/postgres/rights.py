@@ -72,12 +72,23 @@ insert into tidegate.fence
         'revoke', pg_catalog.format('revoke %s from %s cascade', what, grantee), 'grantor', grantor, 'depth', depth)
     from statements on conflict do nothing;
 do $do$
-declare taken text;
+declare
+    taken record;
+    me name := current_user;
 begin
-    -- what was passed on goes with what it was passed on from
-    for taken in select before ->> 'revoke' from tidegate.fence
-            where kind = 'grant' and before ->> 'grantor' is null order by subject loop
-        execute taken;
+    for taken in select before ->> 'revoke' as revoke, before ->> 'grantor' as grantor from tidegate.fence
+            where kind = 'grant' order by (before ->> 'depth')::int desc, subject loop
+        if taken.grantor is null then
+            execute taken.revoke;
+            continue;
+        end if;
+        begin
+            execute pg_catalog.format('set local role %I', taken.grantor);
+            execute taken.revoke;
+            execute pg_catalog.format('set local role %I', me);
+        exception when insufficient_privilege or invalid_parameter_value or undefined_object then
+            null;  -- mostly it goes with what it was passed on from; whoever has it can't log in
+        end;
     end loop;
 end $do$
 """

@@ -8,6 +8,7 @@ from tidegate.errors import CheckFailed, DeadlinePassed, TidegateError
 from tidegate.postgres.bookkeeping import Names, ensure_bookkeeping
 from tidegate.postgres.drift import digest
 from tidegate.postgres.fence import Fence, at_once
+from tidegate.postgres.large_objects import sync_large_objects
 from tidegate.postgres.mirror import MirrorSlot
 from tidegate.postgres.proof import Proof, Snapshots
 from tidegate.postgres.replication import Stream, drop_slot, drop_subscription
@@ -70,10 +71,11 @@ class DatabaseStore:
         await self.forward.drain(await self._session(self._from), await self._session(self._to), deadline)
 
     async def seal(self, deadline: float) -> None:
-        """Sequences as at the source; the mirror's slot, which must start before the target takes a write."""
-        await side_by_side(
-            self._assert_unchanged(), self._carry_sequences(), self._mirror_slot.create(), self._snapshots.take()
-        )
+        """Sequences and large objects as at the source; the mirror's slot, which must start before the target takes a
+        write; snapshots of both sides as they are then.
+        """
+        await side_by_side(self._assert_unchanged(), self._carry_the_rest(), self._mirror_slot.create())
+        await self._snapshots.take()
         if time.monotonic() > deadline:
             raise DeadlinePassed("sealing took too long", where=self._to.where)
 
@@ -84,9 +86,11 @@ class DatabaseStore:
                 "tables have changed since the switch was prepared", where=self._from.where, mend="try again"
             )
 
-    async def _carry_sequences(self) -> None:
-        found = await values(await self._session(self._from), self._sequences)
-        await take_values(await self._session(self._to), found)
+    async def _carry_the_rest(self) -> None:
+        """What replication doesn't carry."""
+        here, there = await self._session(self._from), await self._session(self._to)
+        await take_values(there, await values(here, self._sequences))
+        await sync_large_objects(here, there)
 
     async def ownership(self) -> Ownership | None:
         return await read_ownership(self._to, self.names.run)
