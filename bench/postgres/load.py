@@ -1,5 +1,6 @@
 """Servers of a benchmark's own, and the load on them: pgbench, and writers that log what was acknowledged."""
 
+import asyncio
 import multiprocessing
 import os
 import subprocess
@@ -150,11 +151,12 @@ class Writers:
         context = multiprocessing.get_context("spawn")
         self._folder = tempfile.TemporaryDirectory(prefix="tidegate-ledger-")
         self._ending = context.Event()
+        self._count: Any = context.Value("q", 0, lock=False)
         self._ledger = Path(self._folder.name) / "ledger"
         dsns = {cloud: site.as_app(cloud) for cloud in site.servers}
         self._process = context.Process(
             target=_write_all,
-            args=(dsns, route.azure, self._ending, self._ledger, count),
+            args=(dsns, route.azure, self._ending, self._count, self._ledger, count),
         )
 
     def __enter__(self) -> Self:
@@ -165,6 +167,12 @@ class Writers:
         self._ending.set()
         self._process.join()
 
+    async def progress(self, writes: int = 20) -> None:
+        """Return when about so many more were acknowledged."""
+        seen = self._count.value
+        while self._count.value < seen + writes:
+            await asyncio.sleep(0.01)
+
     def ledger(self) -> list[Acknowledged]:
         """After the end, in the order of acknowledgement."""
         lines = (line.split() for line in self._ledger.read_text().splitlines())
@@ -173,16 +181,17 @@ class Writers:
         return found
 
 
-def _write_all(dsns: dict[Cloud, str], azure: Any, ending: Any, ledger: Path, count: int) -> None:
-    with ledger.open("w") as log:
-        threads = [threading.Thread(target=_write, args=(i, dsns, azure, ending, log)) for i in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+def _write_all(dsns: dict[Cloud, str], azure: Any, ending: Any, counted: Any, ledger: Path, count: int) -> None:
+    noted: list[str] = []  # threads may append to a list, not write to one file
+    threads = [threading.Thread(target=_write, args=(i, dsns, azure, ending, counted, noted)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ledger.write_text("".join(noted))
 
 
-def _write(writer: int, dsns: dict[Cloud, str], azure: Any, ending: Any, log: Any) -> None:
+def _write(writer: int, dsns: dict[Cloud, str], azure: Any, ending: Any, counted: Any, noted: list[str]) -> None:
     for number in _until(ending):
         cloud: Cloud = "azure" if azure.value else "aws"
         try:
@@ -190,7 +199,8 @@ def _write(writer: int, dsns: dict[Cloud, str], azure: Any, ending: Any, log: An
                 for inner in _until(ending):
                     key = f"{writer}-{number}-{inner}"
                     connection.execute("insert into acknowledged (key) values (%s)", (key,))
-                    log.write(f"{time.monotonic_ns()} {cloud} {key}\n")
+                    noted.append(f"{time.monotonic_ns()} {cloud} {key}\n")
+                    counted.value += 1
                     time.sleep(PAUSE)
         except psycopg.Error:
             waited = time.monotonic()

@@ -42,17 +42,20 @@ async def _measure(options: argparse.Namespace) -> None:
         route = Route()
         await move.replicate(lambda _: None)
         with pgbench(site, route, options.tps), Writers(site, route, options.writers) as writers:
-            phases = await _turns(move, route, options)
-            await asyncio.sleep(options.rest)
+            phases = await _turns(move, route, writers, options)
         await move.close()
         _print(writers.ledger(), phases, site, route, options)
 
 
-async def _turns(move: DatabaseMove, route: Route, options: argparse.Namespace) -> list[dict[str, float]]:
+async def _turns(
+    move: DatabaseMove, route: Route, writers: Writers, options: argparse.Namespace
+) -> list[dict[str, float]]:
     phases: list[dict[str, float]] = []
+    await writers.progress()
     for turn in range(1, options.turns + 1):
         await asyncio.sleep(options.rest)
         phases.append(await _turn(move, route, turn))
+        await writers.progress()
         if options.show:
             print("  " + ", ".join(f"{k} {v * 1000:.1f} ms" for k, v in phases[-1].items()), file=sys.stderr)
     return phases
