@@ -10,13 +10,13 @@ from contextlib import suppress
 
 from tidegate.errors import Refused, TidegateError
 from tidegate.postgres.replication import Stream, drop_slot
-from tidegate.postgres.server import Connection
+from tidegate.postgres.server import Connection, literal, statement
 
 __all__ = ["MirrorSlot"]
 
 CREATE = "select pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput', true)"
-MOVE_UP = "select pg_catalog.pg_replication_slot_advance(%s, pg_catalog.pg_current_wal_insert_lsn())"
-COPY = "select pg_catalog.pg_copy_logical_replication_slot(%s, %s, false)"
+MOVE_UP = "select pg_catalog.pg_replication_slot_advance({}, pg_catalog.pg_current_wal_insert_lsn())"
+COPY = "select pg_catalog.pg_copy_logical_replication_slot({}, {}, false)"
 
 
 class MirrorSlot:
@@ -39,15 +39,16 @@ class MirrorSlot:
     async def keep_up(self) -> None:
         """Move the temporary slot up to now: so much less is left to do while requests are held."""
         if self._session is not None and self._name:
-            await self._session.execute(MOVE_UP, (self._name,))
+            await self._session.execute(statement(MOVE_UP.format(literal(self._name))))
 
     async def create(self) -> None:
-        """The slot, durable, from this moment on."""
+        """The slot, durable, from this moment on; in one round trip."""
         if self._session is not None and self._name and not self._session.closed:
-            with suppress(Refused):
-                await drop_slot(self._session, self.stream.name)
-                await self.keep_up()
-                await self._session.execute(COPY, (self._name, self.stream.name))
+            name = literal(self._name)
+            with suppress(Refused):  # the session's slot is lost, or this is called again
+                await self._session.execute(
+                    statement(f"{MOVE_UP.format(name)}; {COPY.format(name, literal(self.stream.name))}")
+                )
                 return
         await self.stream.create_slot()
 

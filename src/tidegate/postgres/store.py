@@ -90,7 +90,8 @@ class DatabaseStore:
         """What replication doesn't carry."""
         here, there = await self._session(self._from), await self._session(self._to)
         await take_values(there, await values(here, self._sequences))
-        await sync_large_objects(here, there)
+        if any(await side_by_side(_has_large_objects(here), _has_large_objects(there))):
+            await sync_large_objects(here, there)
 
     async def ownership(self) -> Ownership | None:
         return await read_ownership(self._to, self.names.run)
@@ -147,6 +148,12 @@ class DatabaseStore:
         if connection is None or connection.closed or connection.broken:
             connection = self._sessions[server.cloud] = await server.connect()
         return connection
+
+
+async def _has_large_objects(connection: Connection) -> bool:
+    cursor = await connection.execute("select exists (select from pg_catalog.pg_largeobject_metadata)")
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 async def read_ownership(server: Server, run: str) -> Ownership | None:
