@@ -9,7 +9,7 @@ import pytest
 from tidegate.errors import Refused, Unreachable
 from tidegate.postgres.bookkeeping import SCHEMA
 from tidegate.postgres.database import DatabaseMove
-from tidegate.postgres.fence import give_back
+from tidegate.postgres.rights import give_back
 from tidegate.runbook.migration import Database
 
 GRANTS = """select c.relname, c.relacl::text from pg_class c join pg_namespace n on n.oid = c.relnamespace

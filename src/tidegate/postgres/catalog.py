@@ -8,6 +8,7 @@ __all__ = [
     "MOVED",
     "NOT_OF_AN_EXTENSION",
     "OURS",
+    "ROLES",
     "Role",
     "Sequence",
     "Table",
@@ -121,24 +122,28 @@ async def sequences(connection: Connection) -> list[Sequence]:
     ]
 
 
+ROLES = """
+with recursive used as (
+    select refobjid as oid from pg_catalog.pg_shdepend
+    where refclassid = 'pg_catalog.pg_authid'::regclass
+      and dbid in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
+      and (dbid <> 0 or objid = (select oid from pg_catalog.pg_database where datname = current_database()))
+    union
+    select case when m.roleid = used.oid then m.member else m.roleid end
+    from used join pg_catalog.pg_auth_members m on used.oid in (m.roleid, m.member))
+select r.rolname, r.rolcanlogin,
+    coalesce((select array_agg(g.rolname order by g.rolname) from pg_catalog.pg_auth_members m
+        join pg_catalog.pg_roles g on g.oid = m.roleid where m.member = r.oid), '{}')
+from pg_catalog.pg_roles r where r.oid in (select oid from used)
+  and not r.rolsuper and not r.rolreplication and r.rolname <> current_user
+  and r.rolname !~ '^(pg_|rds|azure|tidegate_)'
+order by 1"""
+"""(name, whether it can log in, its groups) of those that are tied to this database; no superuser."""
+
+
 async def roles(connection: Connection) -> list[Role]:
     """Those that own or are granted anything in this database, and their members and groups; no superuser."""
-    cursor = await connection.execute("""
-        with recursive used as (
-            select refobjid as oid from pg_catalog.pg_shdepend
-            where refclassid = 'pg_catalog.pg_authid'::regclass
-              and dbid in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
-              and (dbid <> 0 or objid = (select oid from pg_catalog.pg_database where datname = current_database()))
-            union
-            select case when m.roleid = used.oid then m.member else m.roleid end
-            from used join pg_catalog.pg_auth_members m on used.oid in (m.roleid, m.member))
-        select r.rolname, r.rolcanlogin,
-            coalesce((select array_agg(g.rolname order by g.rolname) from pg_catalog.pg_auth_members m
-                join pg_catalog.pg_roles g on g.oid = m.roleid where m.member = r.oid), '{}')
-        from pg_catalog.pg_roles r where r.oid in (select oid from used)
-          and not r.rolsuper and not r.rolreplication and r.rolname <> current_user
-          and r.rolname !~ '^(pg_|rds|azure|tidegate_)'
-        order by 1""")
+    cursor = await connection.execute(statement(ROLES))
     return [Role(name, login, tuple(groups)) for name, login, groups in await cursor.fetchall()]
 
 

@@ -20,7 +20,6 @@ from tidegate.postgres.bookkeeping import (
 )
 from tidegate.postgres.catalog import copied_tables, is_empty, user_schemas
 from tidegate.postgres.copy import copy_tables
-from tidegate.postgres.fence import give_back, vacuum_again
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
 from tidegate.postgres.replication import (
     Stream,
@@ -29,10 +28,12 @@ from tidegate.postgres.replication import (
     export_snapshot,
     stream_into,
 )
+from tidegate.postgres.rights import give_back
 from tidegate.postgres.schema import dump_schema, ensure_roles, reset_target, restore_schema
 from tidegate.postgres.sequences import advance_sequences, set_sequences
 from tidegate.postgres.server import Server, statement
 from tidegate.postgres.store import DatabaseStore, read_ownership
+from tidegate.postgres.vacuum import vacuum_again
 from tidegate.postgres.verify import VerifyReport, compare
 from tidegate.postgres.views import refresh_views
 from tidegate.runbook.migration import Cloud, Database, other

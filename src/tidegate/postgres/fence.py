@@ -2,45 +2,55 @@
 
 NOLOGIN alone misses sessions that are open; ending those misses one that was logging in; REVOKE misses what a
 transaction has already written. So: no login, sessions ended, every table locked against writes (which waits
-for writers in flight), rights revoked while the lock is held, sessions ended again. What is taken away is
-recorded first in tidegate.fence, in the same database, and given back exactly from there.
+for writers in flight), rights revoked while the lock is held, sessions ended again. Three round trips, if nothing
+has to be waited for: requests are held meanwhile.
 """
 
 import asyncio
-import json
 import time
-from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
-from psycopg import sql
+from tidegate.errors import CheckFailed, DeadlinePassed, Refused, TidegateError
+from tidegate.postgres.catalog import MOVED
+from tidegate.postgres.rights import CLOSE_LOGINS, REVOKE
+from tidegate.postgres.server import Connection, Server, literal, statement
 
-from tidegate.errors import CheckFailed, DeadlinePassed
-from tidegate.postgres.catalog import MOVED, copied_tables
-from tidegate.postgres.schema import login_roles
-from tidegate.postgres.server import Connection, Server, statement
+__all__ = ["Fence", "at_once"]
 
-__all__ = ["Fence", "give_back", "still_vacuum", "vacuum_again"]
-
-REVOKED = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
+SPARE = 0.05
+"""Seconds before the deadline at which a lock is given up, to be able to say for whom it waited."""
+LOOK = 0.005
 
 END_SESSIONS = """
-select count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity
-where datname = current_database() and backend_type = 'client backend' and usename = any(%s) and pid <> pg_backend_pid()
+select count(*) filter (where pg_catalog.pg_terminate_backend(a.pid))
+from pg_catalog.pg_stat_activity a join pg_catalog.pg_roles r on r.oid = a.usesysid
+where a.datname = current_database() and a.backend_type = 'client backend' and a.pid <> pg_catalog.pg_backend_pid()
+    and (r.rolname in (select subject from tidegate.fence where kind = 'role')
+        or a.backend_start < {before}::timestamptz and not r.rolsuper and not r.rolreplication
+            and r.rolname <> current_user and r.rolname !~ '^(pg_|rds|azure|tidegate_)'
+            and (pg_catalog.pg_has_role('pg_signal_backend', 'usage') or pg_catalog.pg_has_role(r.oid, 'usage')))
 """
-WRITERS_IN_FLIGHT = """
-select (select count(*) from pg_catalog.pg_prepared_xacts where database = current_database()),
-    (select count(*) from pg_catalog.pg_stat_activity where datname = current_database()
-        and backend_type = 'client backend' and application_name <> 'tidegate' and backend_xid is not null)
+"""The application's; and whoever else is no superuser: a function called before the rights were revoked goes on."""
+PREPARED = "select count(*) from pg_catalog.pg_prepared_xacts where database = current_database()"
+WRITING = """
+select count(*) from pg_catalog.pg_stat_activity where datname = current_database()
+    and backend_type = 'client backend' and application_name <> 'tidegate' and backend_xid is not null
 """
-TABLES = f"""
-select pg_catalog.format('%I.%I', n.nspname, c.relname)
-from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where {MOVED} order by 1
+LOCK = f"""
+do $do$ begin
+    execute coalesce((select 'lock table '
+            || pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.relname), ', ' order by c.oid)
+            || ' in share mode'
+        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where {MOVED}), 'select');
+end $do$
 """
-GRANTS = f"""
-select pg_catalog.format('%%I.%%I', n.nspname, c.relname),
-    coalesce(pg_catalog.quote_ident(g.rolname), 'public'), a.privilege_type, a.is_grantable
-from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-cross join lateral pg_catalog.aclexplode(c.relacl) a left join pg_catalog.pg_roles g on g.oid = a.grantee
-where {MOVED} and a.privilege_type = any(%s) and a.grantee <> c.relowner
+HOLDERS = f"""
+select distinct pg_catalog.format('%s of %s on %s', l.mode, coalesce(a.usename, a.backend_type), c.oid::regclass)
+from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+where {MOVED} and l.granted and l.mode like '%Exclusive%' and l.database =
+    (select oid from pg_catalog.pg_database where datname = current_database()) order by 1 limit 3
 """
 
 
@@ -53,24 +63,23 @@ class Fence:
 
     async def prepare(self) -> None:
         """Open the session that will hold the tables, while nobody waits for it."""
-        if self.lock is None or self.lock.closed:
+        if self.lock is None or self.lock.closed or self.lock.broken:
             self.lock = await self.server.connect()
 
     async def close(self, control: Connection, deadline: float) -> None:
         """Raises CheckFailed for a prepared transaction, which only its owner can end; DeadlinePassed."""
-        roles = await login_roles(control)
-        await _record(control, [("role", role, {"login": True}) for role in roles])
-        fenced = await _recorded_roles(control)
-        await _together(control, [sql.SQL("alter role {} nologin").format(sql.Identifier(role)) for role in fenced])
-        await control.execute(END_SESSIONS, (fenced,))
-        await self._lock_tables(deadline)
-        await _revoke(control)
-        while row := await (await control.execute(END_SESSIONS, (fenced,))).fetchone():
-            if row[0] == 0:
-                break
-            _in_time(self.server, deadline)
-            await asyncio.sleep(0.002)
-        await self._assert_quiet(control, deadline)
+        ending = END_SESSIONS.format(before="'-infinity'")
+        self._nothing_prepared(await at_once(control, f"{CLOSE_LOGINS}; commit; begin; {ending}; {PREPARED}"))
+        await self._lock_tables(control, deadline)
+        ((revoked,),) = await at_once(control, f"{REVOKE}; commit; begin; select pg_catalog.clock_timestamp()::text")
+        while await self._still_there(control, literal(revoked)):
+            if time.monotonic() > deadline:
+                raise DeadlinePassed(
+                    "the application's sessions, or writes, don't end",
+                    where=self.server.where,
+                    mend="see pg_stat_activity",
+                )
+            await asyncio.sleep(LOOK)
 
     async def open(self) -> None:
         """Let the tables go. Rights and logins are given back by `give_back`."""
@@ -78,109 +87,52 @@ class Fence:
             await self.lock.close()
             self.lock = None
 
-    async def _lock_tables(self, deadline: float) -> None:
+    async def _lock_tables(self, control: Connection, deadline: float) -> None:
         await self.prepare()
         assert self.lock is not None, "it was prepared"
-        tables = ", ".join(row[0] for row in await (await self.lock.execute(statement(TABLES))).fetchall())
-        left = max(1, int((deadline - time.monotonic()) * 1000))
-        await self.lock.execute(statement(f"begin; set local lock_timeout = {left}"))
-        if tables:
-            await self.lock.execute(statement(f"lock table {tables} in share mode"))
+        left = max(1, int((deadline - SPARE - time.monotonic()) * 1000))
+        try:
+            await self.lock.execute(statement(f"rollback; begin; set local lock_timeout = {left}; {LOCK}"))
+        except Refused as error:
+            if "lock timeout" not in error.why:
+                raise
+            holders = [row[0] for row in await (await control.execute(statement(HOLDERS))).fetchall()]
+            raise DeadlinePassed(
+                f"tables can't be locked in time: {'; '.join(holders) or 'somebody held one'}",
+                where=self.server.where,
+                mend="end what holds them, and try again",
+            ) from None
 
-    async def _assert_quiet(self, control: Connection, deadline: float) -> None:
-        while True:
-            row = await (await control.execute(WRITERS_IN_FLIGHT)).fetchone()
-            assert row is not None, "the query counts"
-            prepared, writing = row
-            if prepared:
-                raise CheckFailed(
-                    f"{prepared} prepared transactions could still write",
-                    where=self.server.where,
-                    mend="commit or roll them back: select * from pg_prepared_xacts",
-                )
-            if not writing:
-                return
-            _in_time(self.server, deadline)
-            await asyncio.sleep(0.005)
+    async def _still_there(self, control: Connection, revoked: str) -> bool:
+        """Sessions of the application, or transactions that write. A role may have been made by one of them."""
+        ending = END_SESSIONS.format(before=revoked)
+        counts = f"select ({ending}), ({WRITING}), ({PREPARED})"
+        ((sessions, writing, prepared),) = await at_once(control, f"{CLOSE_LOGINS}; commit; begin; {counts}")
+        self._nothing_prepared([(prepared,)])
+        return bool(sessions or writing)
 
-
-async def _revoke(control: Connection) -> None:
-    cursor = await control.execute(statement(GRANTS), (list(REVOKED),))
-    grants = await cursor.fetchall()
-    by_table: dict[str, list[list[object]]] = {}
-    for table, grantee, privilege, grantable in grants:
-        by_table.setdefault(table, []).append([grantee, privilege, grantable])
-    await _record(control, [("grants", table, {"grants": found}) for table, found in by_table.items()])
-    revokes: list[sql.Composable] = []
-    for table, found in by_table.items():
-        for grantee in sorted({str(grant[0]) for grant in found}):
-            privileges = ", ".join(str(grant[1]) for grant in found if grant[0] == grantee)
-            revokes.append(statement(f"revoke {privileges} on {table} from {grantee} cascade"))
-    await _together(control, revokes)
+    def _nothing_prepared(self, rows: list[tuple[Any, ...]]) -> None:
+        if rows[0][0]:
+            raise CheckFailed(
+                f"{rows[0][0]} prepared transactions could still write",
+                where=self.server.where,
+                mend="commit or roll them back: select * from pg_prepared_xacts",
+            )
 
 
-async def _together(connection: Connection, statements: Sequence[sql.Composable]) -> None:
-    """In one round trip and one transaction: requests are held meanwhile."""
-    if statements:
-        await connection.execute(sql.SQL("; ").join(statements))
-
-
-async def give_back(connection: Connection) -> None:
-    """Everything that a fence has taken away in this database, in the caller's transaction.
-
-    A role that was recorded, and then not closed, is left alone: we may not be allowed to alter it.
-    """
-    cursor = await connection.execute(
-        "select kind, subject, before, rolcanlogin from tidegate.fence "
-        "left join pg_catalog.pg_roles on rolname = subject where kind in ('role', 'grants')"
-    )
-    for kind, subject, before, can_login in await cursor.fetchall():
-        if kind == "role":
-            if not can_login:
-                await connection.execute(sql.SQL("alter role {} login").format(sql.Identifier(subject)))
-        else:
-            for grantee, privilege, grantable in before["grants"]:
-                option = " with grant option" if grantable else ""
-                await connection.execute(statement(f"grant {privilege} on {subject} to {grantee}{option}"))
-    await connection.execute("delete from tidegate.fence where kind in ('role', 'grants')")
-
-
-async def still_vacuum(connection: Connection) -> None:
-    """No autovacuum on the tables: a lock that waits behind one was measured to wait for a second."""
-    for table in await copied_tables(connection):
+async def at_once(connection: Connection, statements: str) -> list[tuple[Any, ...]]:
+    """`statements`, without parameters, in one transaction and one round trip. The rows of the last one."""
+    try:
         cursor = await connection.execute(
-            "select (select option from unnest(reloptions) option where option like 'autovacuum_enabled=%%') "
-            "from pg_catalog.pg_class where oid = %s::int8::oid",
-            (table.oid,),
+            statement(f"begin isolation level read committed read write; {statements}; commit")
         )
-        row = await cursor.fetchone()
-        await _record(connection, [("vacuum", table.name, {"option": row[0] if row else None})])
-        await connection.execute(statement(f"alter table {table.name} set (autovacuum_enabled = off)"))
-
-
-async def vacuum_again(connection: Connection) -> None:
-    cursor = await connection.execute("select subject, before from tidegate.fence where kind = 'vacuum'")
-    for table, before in await cursor.fetchall():
-        change = f"set ({before['option']})" if before["option"] else "reset (autovacuum_enabled)"
-        await connection.execute(statement(f"alter table {table} {change}"))
-        await connection.execute("delete from tidegate.fence where kind = 'vacuum' and subject = %s", (table,))
-
-
-async def _record(connection: Connection, taken: list[tuple[str, str, dict[str, object]]]) -> None:
-    """What is recorded already was there before an earlier, interrupted fence: it stays."""
-    rows = [{"kind": kind, "subject": subject, "before": before} for kind, subject, before in taken]
-    await connection.execute(
-        "insert into tidegate.fence select * from jsonb_to_recordset(%s::jsonb) "
-        "as taken (kind text, subject text, before jsonb) on conflict do nothing",
-        (json.dumps(rows),),
-    )
-
-
-async def _recorded_roles(connection: Connection) -> list[str]:
-    cursor = await connection.execute("select subject from tidegate.fence where kind = 'role' order by 1")
-    return [row[0] for row in await cursor.fetchall()]
-
-
-def _in_time(server: Server, deadline: float) -> None:
-    if time.monotonic() > deadline:
-        raise DeadlinePassed("sessions of the application don't end", where=server.where)
+    except BaseException:
+        with suppress(TidegateError):
+            await connection.execute("rollback")
+        raise
+    rows: list[tuple[Any, ...]] = []
+    while True:
+        if cursor.description is not None:
+            rows = await cursor.fetchall()
+        if not cursor.nextset():
+            return rows

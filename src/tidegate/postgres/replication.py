@@ -9,20 +9,35 @@ from datetime import datetime
 
 from psycopg import sql
 
-from tidegate.errors import DeadlinePassed
+from tidegate.errors import CheckFailed, DeadlinePassed
 from tidegate.postgres.bookkeeping import Names
 from tidegate.postgres.catalog import published_tables
+from tidegate.postgres.drift import Difference, drift, read_shape
+from tidegate.postgres.fence import at_once
 from tidegate.postgres.server import Connection, Server, literal, statement
+from tidegate.postgres.trouble import WORKER, failures, find_trouble, why_not
 from tidegate.runbook.migration import Cloud
 
 __all__ = ["Stream", "drop_slot", "drop_subscription", "export_snapshot", "stream_into", "worker_gone"]
 
-WORKER = """from pg_catalog.pg_stat_subscription s left join pg_catalog.pg_stat_activity a on a.pid = s.pid
-where s.subname = %s and s.pid is not null and s.relid is null order by s.last_msg_receipt_time desc nulls last limit 1
-"""
 PROGRESS_SECONDS = 1.0
 LOOK = 0.002
-"""Seconds between looks for a marker: requests are held meanwhile."""
+LAG_LOOK = 0.01
+HEARTBEAT = """insert into tidegate.marker values ('heartbeat')
+on conflict (id) do update set at = clock_timestamp() returning at"""
+ARRIVAL = """
+set local synchronous_commit = on;
+do $do$
+declare until timestamptz := clock_timestamp() + interval '{left} ms';
+begin
+    while not exists (select from tidegate.marker where id = {marker}) and clock_timestamp() < until loop
+        perform pg_catalog.pg_sleep(0.001);
+    end loop;
+end $do$;
+select pg_catalog.pg_logical_emit_message(true, 'tidegate', 'flush');
+select exists (select from tidegate.marker where id = {marker})
+"""
+"""Waited for inside the server: whoever asks from elsewhere hears of it a round trip later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,7 @@ class Stream:
     def __init__(self, source: Server, target: Server, names: Names) -> None:
         self.source, self.target, self.names = source, target, names
         self.name = names.stream(target.cloud)
+        self._calm = 0
 
     async def ensure_publication(self) -> None:
         """Every table, and the marker. Idempotent."""
@@ -96,17 +112,24 @@ class Stream:
         A long catching up is no reason to give up: positions confirmed count, and, for one long transaction, what
         an apply worker receives, until it fails.
         """
-        best, until = await self._progress(), time.monotonic() + patience
+        first = best = await self._progress()
+        until = time.monotonic() + patience
         while not await self._streaming_within(PROGRESS_SECONDS):
             now = await self._progress()
+            if now.failures != first.failures and (apart := await self._apart()):
+                raise CheckFailed(f"changes can't be applied: {apart[0].text}", where=self.target.where)
             if now.confirmed > best.confirmed or (now.failures == best.failures and now.received != best.received):
                 best, until = now, time.monotonic() + patience
             if time.monotonic() > until:
                 raise DeadlinePassed(
-                    f"changes don't stream: {await self._why_not()}",
+                    f"changes don't stream: {await why_not(self.source, self.target, self.name)}",
                     where=self.target.where,
                     mend="see the log of this server, which applies them, and of the one that sends them",
                 )
+
+    async def _apart(self) -> list[Difference]:
+        shapes = [await read_shape(server, self.names.publication) for server in (self.source, self.target)]
+        return drift(shapes[0], shapes[1], self.names)
 
     async def _streaming_within(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
@@ -121,47 +144,40 @@ class Stream:
             self.name,
         )
         received = await self.target.value(f"select s.last_msg_receipt_time {WORKER}", self.name)
-        failures = await self._failures()
+        count = await failures(self.target, self.name)
         # before 15 nobody counts failures: a worker that fails again and again receives something each time
-        return _Progress(int(confirmed or 0), failures, None if failures is None else received)
+        return _Progress(int(confirmed or 0), count, None if count is None else received)
 
-    async def _failures(self) -> int | None:
-        """Of the apply worker, so far. None before PostgreSQL 15."""
-        if not await self.target.value("select to_regclass('pg_catalog.pg_stat_subscription_stats') is not null"):
-            return None
-        query = "select apply_error_count from pg_catalog.pg_stat_subscription_stats where subname = %s"
-        return int(await self.target.value(query, self.name) or 0)
+    async def trouble(self, *, minor: bool = True) -> str | None:
+        """What is wrong, where, and the mend: slot, subscription, worker, conflicts, tables that have come apart.
 
-    async def _why_not(self) -> str:
-        """The first thing that is wrong on the way from the source's slot to the target's worker."""
-        source, target = self.source.cloud, self.target.cloud
-        slot = await self.source.rows(
-            "select wal_status from pg_catalog.pg_replication_slots where slot_name = %s", self.name
-        )
-        if not slot:
-            return f"there is no slot {self.name} on {source}"
-        if slot[0][0] in ("unreserved", "lost"):
-            return f"the slot {self.name} on {source} is losing its log (max_slot_wal_keep_size)"
-        subscription = await self.target.rows(
-            "select subenabled from pg_catalog.pg_subscription where subname = %s", self.name
-        )
-        if not subscription:
-            return f"there is no subscription {self.name} on {target}"
-        if not subscription[0][0]:
-            return f"the subscription {self.name} on {target} is disabled"
-        failures = await self._failures()
-        failed = f", and one has failed {failures} times" if failures else ""
-        worker = await self.target.rows(f"select a.wait_event_type, a.wait_event {WORKER}", self.name)
-        if not worker:
-            most = await self.target.value("show max_logical_replication_workers")
-            return f"no apply worker runs on {target}{failed} (max_logical_replication_workers is {most})"
-        state = await self.source.value(
-            "select r.state from pg_catalog.pg_stat_replication r join pg_catalog.pg_replication_slots s "
-            "on s.active_pid = r.pid where s.slot_name = %s",
-            self.name,
-        )
-        waits = f"waits for {': '.join(worker[0])}" if worker[0][0] else "is busy"
-        return f"the apply worker on {target} {waits}{failed}; its sender on {source}: {state or 'none'}"
+        None if nothing is. `minor`: also what harms nobody but the way back. It takes less than ten seconds,
+        mostly a few milliseconds. Raises Unreachable, Refused.
+        """
+        found = await find_trouble(self.source, self.target, self.names, self._calm, minor=minor)
+        if found is None:
+            self._calm = await failures(self.target, self.name) or 0
+        return found
+
+    async def lag_seconds(self, patience: float = 1.0) -> float | None:
+        """How old what the target shows is: a heartbeat is written at the source, and looked for at the target.
+
+        It is right also when nothing else is written, which a walsender's replay_lag isn't, and when nothing is
+        applied any more. One that doesn't arrive within `patience` seconds counts from the last that did, by the
+        source's clock; None if none ever has.
+        """
+        async with self.source.session() as connection:
+            cursor = await connection.execute(HEARTBEAT)
+            ((written,),) = await cursor.fetchall()
+            began = time.monotonic()
+            seen = None
+            while time.monotonic() < began + patience:
+                seen = await self.target.value("select at from tidegate.marker where id = 'heartbeat'")
+                if seen is not None and seen >= written:
+                    return time.monotonic() - began
+                await asyncio.sleep(LAG_LOOK)
+            ((now,),) = await (await connection.execute("select pg_catalog.clock_timestamp()")).fetchall()
+        return None if seen is None else (now - seen).total_seconds()
 
     async def lag(self) -> int:
         """Bytes of the source's log that the target hasn't confirmed. Without a slot: 0, nothing flows this way."""
@@ -185,16 +201,14 @@ class Stream:
         """
         marker = str(uuid.uuid4())
         await writer.execute("insert into tidegate.marker (id) values (%s)", (marker,))
-        while not await (await reader.execute("select 1 from tidegate.marker where id = %s", (marker,))).fetchone():
-            if time.monotonic() > deadline:
-                raise DeadlinePassed(
-                    "the marker didn't arrive in time",
-                    where=self.target.where,
-                    mend="see whether the subscription runs",
-                )
-            await asyncio.sleep(LOOK)
-        await reader.execute("set synchronous_commit = on")
-        await reader.execute("select pg_catalog.pg_logical_emit_message(true, 'tidegate', 'flush')")
+        left = max(0, int((deadline - time.monotonic()) * 1000))
+        arrived = await at_once(reader, ARRIVAL.format(marker=literal(marker), left=left))
+        if not arrived[0][0]:
+            raise DeadlinePassed(
+                "the marker didn't arrive in time",
+                where=self.target.where,
+                mend="see whether the subscription runs",
+            )
 
     async def drop(self) -> None:
         """Subscription and slot. Tolerates whatever of them is missing."""

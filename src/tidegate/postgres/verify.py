@@ -6,13 +6,14 @@ as text, all others as they are. While changes stream, rows that differ are look
 marker: a row that didn't change at the owner in between must be the same on the other side.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.postgres.catalog import Table, published_tables
-from tidegate.postgres.server import Connection, Server, statement
+from tidegate.postgres.server import Connection, Server, literal, statement
 from tidegate.postgres.side_by_side import side_by_side
+from tidegate.runbook.migration import Cloud
 
 __all__ = ["TableReport", "VerifyReport", "compare"]
 
@@ -89,16 +90,24 @@ class Hashes:
 
 
 async def compare(
-    owner: Server, follower: Server, drained: Callable[[], Any] | None, note: Callable[[str], None]
+    owner: Server,
+    follower: Server,
+    drained: Callable[[], Any] | None,
+    note: Callable[[str], None],
+    snapshots: Mapping[Cloud, str] | None = None,
 ) -> VerifyReport:
     """`drained`: awaited before rows are looked at again; it returns when the follower has what the owner had.
 
-    None: nothing streams, the first difference counts. Raises Unreachable, Refused.
+    None: nothing streams, the first difference counts. `snapshots`: exported on either side, to compare what they
+    show. Raises Unreachable, Refused.
     """
     report = VerifyReport()
     async with owner.session() as here, follower.session() as there:
         for connection in (here, there):
             await connection.execute(statement(SETTINGS))
+            if snapshots:
+                shown = literal(snapshots[connection.server.cloud])
+                await connection.execute(statement(f"begin read only; set transaction snapshot {shown}"))
         tables = await published_tables(here)
         if missing := {t.name for t in tables} ^ {t.name for t in await published_tables(there)}:
             report.tables += [
