@@ -19,8 +19,9 @@ from tidegate.postgres.bookkeeping import (
     write_note,
 )
 from tidegate.postgres.catalog import copied_tables, is_empty, user_schemas
-from tidegate.postgres.copy import copy_tables
+from tidegate.postgres.copy import JOBS, copy_tables, in_snapshot, keep_tables
 from tidegate.postgres.fence import give_back, vacuum_again
+from tidegate.postgres.indexes import read_indexes
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
 from tidegate.postgres.replication import (
     Stream,
@@ -29,7 +30,8 @@ from tidegate.postgres.replication import (
     export_snapshot,
     stream_into,
 )
-from tidegate.postgres.schema import dump_schema, ensure_roles, reset_target, restore_schema
+from tidegate.postgres.reset import reset_target
+from tidegate.postgres.schema import dump_schema, ensure_roles, restore_schema
 from tidegate.postgres.sequences import advance_sequences, set_sequences
 from tidegate.postgres.server import Server, statement
 from tidegate.postgres.store import DatabaseStore, read_ownership
@@ -40,7 +42,6 @@ from tidegate.switch.store import Ownership
 
 __all__ = ["DatabaseMove"]
 
-INDEX_JOBS = 2
 DRAIN_SECONDS = 60
 STREAMING_SECONDS = 60
 """After the copy what was written meanwhile has to be caught up with: for so long at most without any progress."""
@@ -106,16 +107,21 @@ class DatabaseMove:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 dump = Path(folder) / "schema.dump"
-                note("copying the schema")
-                await dump_schema(self.aws, self.azure, snapshot, dump)
-                await ensure_roles(self.aws, self.azure, self.spec.passwords)
-                await restore_schema(self.azure, dump, "pre-data")
-                async with self.aws.session() as connection:
-                    tables = await copied_tables(connection)
-                copied = await copy_tables(self.aws, self.azure, tables, snapshot, note)
-                note(f"building indexes; {copied.bytes / 2**20:,.1f} MiB came in {copied.seconds:.1f} s")
-                await restore_schema(self.azure, dump, "post-data", INDEX_JOBS)
-                await refresh_views(self.aws, self.azure, note)
+                async with in_snapshot(self.aws, snapshot) as here:
+                    tables = await copied_tables(here)
+                    await keep_tables(here, self.aws, tables)
+                    indexes = await read_indexes(here, tables)
+                    note("copying the schema")
+                    await dump_schema(self.aws, self.azure, snapshot, dump)
+                    await ensure_roles(self.aws, self.azure, self.spec.passwords)
+                    await restore_schema(self.azure, dump, "pre-data")
+                    await copy_tables(
+                        self.aws, self.azure, tables, indexes, snapshot, lambda progress: note(str(progress))
+                    )
+                    note("adding what stands on rows: foreign keys, triggers, grants")
+                    built = {index.entry for index in indexes}
+                    await restore_schema(self.azure, dump, "post-data", JOBS, built)
+                    await refresh_views(self.aws, self.azure, note)
         finally:
             await exporter.close()
         async with self.aws.session() as here, self.azure.session() as there:
