@@ -18,7 +18,8 @@ __all__ = ["Index", "read_indexes"]
 class Index:
     """`table`: its table's oid. `entry`: class and oid by which an archive of pg_dump knows it, or its constraint.
 
-    `size` in bytes, at the source. `afterwards`: statements for when every index of the table is there.
+    `size` in bytes, at the source. `afterwards`: statements for when every index of the table is there; among them
+    a constraint's comment, which pg_restore omits if it doesn't make the constraint itself.
     """
 
     table: int
@@ -40,6 +41,8 @@ select i.indrelid::int8,
                 case k.contype when 'p' then 'primary key' else 'unique' end, c.relname,
                 case when k.condeferrable then ' deferrable' end,
                 case when k.condeferred then ' initially deferred' end) end,
+        case when t.description is not null then pg_catalog.format('comment on constraint %%I on %%s is %%L',
+            k.conname, i.indrelid::regclass, t.description) end,
         case when i.indisclustered then
             pg_catalog.format('alter table %%s cluster on %%I', i.indrelid::regclass, c.relname) end,
         case when i.indisreplident then pg_catalog.format('alter table only %%s replica identity using index %%I',
@@ -51,6 +54,7 @@ from pg_catalog.pg_index i
 join pg_catalog.pg_class c on c.oid = i.indexrelid
 left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.conrelid = i.indrelid
     and k.contype in ('p', 'u', 'x')
+left join pg_catalog.pg_description t on t.classoid = 'pg_catalog.pg_constraint'::regclass and t.objoid = k.oid
 where i.indrelid = any(%s::int8[]::oid[]) and i.indisvalid and i.indisready and not i.indisexclusion
   and not exists (select 1 from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::regclass
     and d.objid = i.indexrelid and d.deptype in ('e', 'x'))
