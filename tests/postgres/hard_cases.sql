@@ -161,7 +161,7 @@ grant usage on type mood to public;
 grant execute on procedure nothing_much to {app};
 
 -- large objects
-select lo_from_bytea(i::oid, convert_to(repeat('large ' || i, i), 'UTF8')) from generate_series(900001, 900003) i;
+select lo_from_bytea(i::oid, convert_to(repeat('large ' || i, i % 1000), 'UTF8')) from generate_series(900001, 900003) i;
 select lo_from_bytea(900010, ''), lo_from_bytea(900011, '\x00'), lo_put(900011, 3000000, '\x0102');
 comment on large object 900001 is 'it''s large';
 grant select, update on large object 900002 to {app};

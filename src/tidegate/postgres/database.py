@@ -22,6 +22,7 @@ from tidegate.postgres.catalog import copied_tables, is_empty, user_schemas
 from tidegate.postgres.copy import JOBS, copy_tables, in_snapshot, keep_tables
 from tidegate.postgres.fence import give_back, vacuum_again
 from tidegate.postgres.indexes import read_indexes
+from tidegate.postgres.large_objects import copy_large_objects
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
 from tidegate.postgres.replication import (
     Stream,
@@ -34,6 +35,7 @@ from tidegate.postgres.reset import reset_target
 from tidegate.postgres.schema import dump_schema, ensure_roles, restore_schema
 from tidegate.postgres.sequences import advance_sequences, set_sequences
 from tidegate.postgres.server import Server, statement
+from tidegate.postgres.statistics import bring_statistics
 from tidegate.postgres.store import DatabaseStore, read_ownership
 from tidegate.postgres.verify import VerifyReport, compare
 from tidegate.postgres.views import refresh_views
@@ -118,15 +120,17 @@ class DatabaseMove:
                     await copy_tables(
                         self.aws, self.azure, tables, indexes, snapshot, lambda progress: note(str(progress))
                     )
+                    async with self.azure.session() as there:
+                        await copy_large_objects(here, there, lambda done: note(f"copied {done:,} large objects"))
                     note("adding what stands on rows: foreign keys, triggers, grants")
                     built = {index.entry for index in indexes}
                     await restore_schema(self.azure, dump, "post-data", JOBS, built)
                     await refresh_views(self.aws, self.azure, note)
+                    await bring_statistics(self.azure, dump, note)
         finally:
             await exporter.close()
         async with self.aws.session() as here, self.azure.session() as there:
             await set_sequences(here, there)
-            await there.execute("analyze")
             await write_note(there, "copied", self.names.tag)
 
     async def streaming(self) -> bool:

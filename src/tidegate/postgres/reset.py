@@ -4,6 +4,7 @@ from psycopg import sql
 
 from tidegate.postgres.bookkeeping import write_note
 from tidegate.postgres.catalog import user_schemas
+from tidegate.postgres.large_objects import drop_large_objects
 from tidegate.postgres.schema import made_roles
 from tidegate.postgres.server import Connection, Server, statement
 
@@ -13,6 +14,7 @@ __all__ = ["reset_target"]
 async def reset_target(target: Server) -> None:
     """Drop everything that was copied. Only to be called for a target that was proved empty beforehand."""
     async with target.session() as connection:
+        await drop_large_objects(connection)
         before = await _schemas_before(connection)
         for schema in await user_schemas(connection):
             if schema not in before:
