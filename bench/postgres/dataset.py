@@ -17,7 +17,7 @@ create sequence bank.tickets;
 """
 ROWS = """
 select setseed(0.5);
-insert into bank.accounts select i, 1 + i % 50, (i * 7919) % 100000, 'account ' || i
+insert into bank.accounts select i, 1 + i % 50, (i::bigint * 7919) % 100000, 'account ' || i
     from generate_series(1, {main}) i;
 insert into bank.history select 1 + i % 500, 1 + i % 50, 1 + (i::bigint * 7919) % {main}, i % 5000,
     '2025-01-01'::timestamptz + i * interval '7 s', md5(i::text) from generate_series(1, {history}) i;

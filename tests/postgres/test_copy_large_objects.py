@@ -3,7 +3,8 @@
 LARGE = """
 create role reader_{name} nologin;
 set role owner_{name};
-select lo_from_bytea(i::oid, convert_to(repeat('large ' || i, i % 1000), 'UTF8')) from generate_series(700001, 701000) i;
+select lo_from_bytea(i::oid, convert_to(repeat('large ' || i, i % 1000), 'UTF8'))
+    from generate_series(700001, 701000) i;
 select lo_from_bytea(600001, ''), lo_from_bytea(600002, '\\x00'), lo_put(600002, 2500000, '\\x0102');
 comment on large object 600001 is 'it''s "large"';
 grant select, update on large object 600002 to {app};

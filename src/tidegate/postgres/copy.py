@@ -24,9 +24,14 @@ JOBS = 2
 CHUNKS = 8
 """Chunks between reader and writer: enough to keep both busy, few enough to keep memory flat."""
 
-READER = "set row_security = off; begin isolation level repeatable read read only; set transaction snapshot '{}'"
+PATIENT = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
+"""Whatever the login or the database is set to: a large table takes its time."""
+READER = (
+    f"{PATIENT}; set row_security = off; "
+    "begin isolation level repeatable read read only; set transaction snapshot '{}'"
+)
 """A policy that would hide rows from the login is an error, not a smaller copy."""
-WRITER = "set synchronous_commit = off"
+WRITER = f"{PATIENT}; set lock_timeout = 0; set synchronous_commit = off"
 
 REWRITTEN = """select pg_catalog.format('%%I.%%I', n.nspname, c.relname) from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace

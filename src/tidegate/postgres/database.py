@@ -24,6 +24,7 @@ from tidegate.postgres.fence import give_back, vacuum_again
 from tidegate.postgres.indexes import read_indexes
 from tidegate.postgres.large_objects import copy_large_objects
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
+from tidegate.postgres.progress import seldom
 from tidegate.postgres.replication import (
     Stream,
     drop_slot,
@@ -105,6 +106,7 @@ class DatabaseMove:
             await write_note(connection, "empty", {"schemas": await user_schemas(connection)})
 
     async def _copy(self, forward: Stream, note: Callable[[str], None]) -> None:
+        rarely = seldom(note)
         exporter, snapshot = await export_snapshot(self.aws, forward.name)
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -115,13 +117,14 @@ class DatabaseMove:
                     indexes = await read_indexes(here, tables)
                     note("copying the schema")
                     await dump_schema(self.aws, self.azure, snapshot, dump)
-                    await ensure_roles(self.aws, self.azure, self.spec.passwords)
+                    if locked_out := await ensure_roles(self.aws, self.azure, self.spec.passwords):
+                        note(f"no password could be read for {', '.join(locked_out)}; set it on azure, or name it")
                     await restore_schema(self.azure, dump, "pre-data")
                     await copy_tables(
                         self.aws, self.azure, tables, indexes, snapshot, lambda progress: note(str(progress))
                     )
                     async with self.azure.session() as there:
-                        await copy_large_objects(here, there, lambda done: note(f"copied {done:,} large objects"))
+                        await copy_large_objects(here, there, lambda done: rarely(f"copied {done:,} large objects"))
                     note("adding what stands on rows: foreign keys, triggers, grants")
                     built = {index.entry for index in indexes}
                     await restore_schema(self.azure, dump, "post-data", JOBS, built)

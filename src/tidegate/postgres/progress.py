@@ -7,12 +7,25 @@ from dataclasses import dataclass, field
 from tidegate.postgres.catalog import Table
 from tidegate.postgres.indexes import Index
 
-__all__ = ["Meter", "Progress"]
+__all__ = ["Meter", "Progress", "seldom"]
 
 INTERVAL = 0.5
 """Seconds between two reports at least."""
 SETTLED = 0.02
 """The share of the work that has to be done before a time left is more than a guess."""
+
+
+def seldom(note: Callable[[str], None]) -> Callable[[str], None]:
+    """`note`, but not of what comes too soon after the last one."""
+    last = 0.0
+
+    def pass_on(text: str) -> None:
+        nonlocal last
+        if (at := time.monotonic()) - last >= INTERVAL:
+            last = at
+            note(text)
+
+    return pass_on
 
 
 @dataclass(frozen=True, slots=True)

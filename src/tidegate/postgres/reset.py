@@ -10,10 +10,18 @@ from tidegate.postgres.server import Connection, Server, statement
 
 __all__ = ["reset_target"]
 
+BESIDES = (
+    *("pg_cast", "pg_opclass", "pg_opfamily", "pg_operator", "pg_conversion", "pg_collation"),
+    *("pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template"),
+    *("pg_foreign_server", "pg_foreign_data_wrapper", "pg_extension", "pg_language"),
+)
+"""Catalogs of what isn't in a schema, or in one that was there before."""
+
 
 async def reset_target(target: Server) -> None:
     """Drop everything that was copied. Only to be called for a target that was proved empty beforehand."""
     async with target.session() as connection:
+        await _drop(connection, "pg_event_trigger")  # one could forbid to drop anything
         await drop_large_objects(connection)
         before = await _schemas_before(connection)
         for schema in await user_schemas(connection):
@@ -21,12 +29,27 @@ async def reset_target(target: Server) -> None:
                 await connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
             else:
                 await _empty_schema(connection, schema)
+        for catalog in BESIDES:
+            await _drop(connection, catalog)
         for role in await made_roles(connection):
             cursor = await connection.execute("select 1 from pg_catalog.pg_roles where rolname = %s", (role,))
             if await cursor.fetchone():
                 await connection.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
                 await _drop_role(connection, role)
         await write_note(connection, "roles", [])
+
+
+async def _drop(connection: Connection, catalog: str) -> None:
+    """What of `catalog` was made after the bookkeeping, and so by the copy: oids rise."""
+    cursor = await connection.execute(
+        statement(f"""
+        select pg_catalog.format('drop %s if exists %s cascade', pg_catalog.replace(i.type, '-', ' '), i.identity)
+        from pg_catalog.{catalog} c, pg_catalog.pg_identify_object(c.tableoid, c.oid, 0) i
+        where c.oid > pg_catalog.to_regnamespace('tidegate')::oid and not exists (select 1 from pg_catalog.pg_depend e
+            where e.classid = c.tableoid and e.objid = c.oid and e.deptype = 'e')""")
+    )
+    for (drop,) in await cursor.fetchall():
+        await connection.execute(statement(drop))
 
 
 async def _drop_role(connection: Connection, role: str) -> None:

@@ -79,10 +79,14 @@ def left_to_restore(contents: str, built: Collection[tuple[int, int]]) -> str:
     return "\n".join([*kept, ""])
 
 
-async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, str]) -> None:
-    """The roles that the source's objects and grants name, without login. What was made is recorded first."""
+async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, str]) -> list[str]:
+    """The roles that the source's objects and grants name, without login. What was made is recorded first.
+
+    Passwords are those given, else the source's own, which only a superuser may read. Returns the logins without one.
+    """
     async with source.session() as connection:
         wanted = await roles(connection)
+        hashed = await _hashed_passwords(connection)
     async with target.session() as connection:
         cursor = await connection.execute("select rolname from pg_catalog.pg_roles")
         there = {row[0] for row in await cursor.fetchall()}
@@ -92,7 +96,19 @@ async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, s
         for role in missing:
             await _make_role(connection, role.name)
         for role in wanted:
-            await _complete(connection, role, passwords)
+            await _complete(connection, role, passwords, hashed)
+    return [role.name for role in wanted if role.login and role.name not in passwords.keys() | hashed.keys()]
+
+
+async def _hashed_passwords(connection: Connection) -> dict[str, str]:
+    """By role; none where the login may not read them, as on a managed server."""
+    cursor = await connection.execute("select pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'select')")
+    if not (row := await cursor.fetchone()) or not row[0]:
+        return {}
+    cursor = await connection.execute(
+        "select rolname, rolpassword from pg_catalog.pg_authid where rolpassword is not null"
+    )
+    return dict(await cursor.fetchall())
 
 
 async def _make_role(connection: Connection, role: str) -> None:
@@ -104,15 +120,18 @@ async def _make_role(connection: Connection, role: str) -> None:
         await connection.execute(sql.SQL("grant {} to current_user").format(name))
 
 
-async def _complete(connection: Connection, role: Role, passwords: Mapping[str, str]) -> None:
+async def _complete(
+    connection: Connection, role: Role, passwords: Mapping[str, str], hashed: Mapping[str, str]
+) -> None:
     """Password and memberships; a role that can log in at the source is to be opened by the switch."""
     name = sql.Identifier(role.name)
+    secret = hashed.get(role.name)
     if role.name in passwords:
         # Sent hashed, so that no server log can show it.
-        secret = connection.pgconn.encrypt_password(
-            resolve(passwords[role.name]).encode(), role.name.encode(), b"scram-sha-256"
-        )
-        await connection.execute(sql.SQL("alter role {} password {}").format(name, sql.Literal(secret.decode())))
+        given = resolve(passwords[role.name]).encode()
+        secret = connection.pgconn.encrypt_password(given, role.name.encode(), b"scram-sha-256").decode()
+    if secret is not None:
+        await connection.execute(sql.SQL("alter role {} password {}").format(name, sql.Literal(secret)))
     for group in role.member_of:
         await connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), name))
     if role.login:

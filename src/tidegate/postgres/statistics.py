@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tidegate.postgres.binaries import client, run_client
 from tidegate.postgres.catalog import NOT_OF_AN_EXTENSION, OURS
+from tidegate.postgres.progress import seldom
 from tidegate.postgres.schema import TAKES_STATISTICS, server_major
 from tidegate.postgres.server import Connection, Server, statement
 
@@ -35,6 +36,7 @@ async def bring_statistics(target: Server, dump: Path, note: Callable[[str], Non
             await connection.execute("analyze")
         return
     note("taking the planner's statistics along")
+    note = seldom(note)
     argv = [client("pg_restore", major), "--statistics-only", "--exit-on-error", "-d", target.database, dump]
     await run_client(argv, target.client_environment(), target.where)
     async with target.session() as connection:
