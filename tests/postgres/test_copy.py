@@ -28,6 +28,9 @@ SAME = {
         where member = 'hard_app_{name}'::regrole""",
 }
 
+END_SESSIONS = """select pg_terminate_backend(pid) from pg_stat_activity
+where application_name = 'tidegate' and datname = current_database()"""
+
 
 def quiet(text: str, **_: object) -> None:
     pass
@@ -80,8 +83,7 @@ async def test_every_hard_case_goes_over(hard):
 
 
 async def test_however_often_it_is_interrupted_the_result_is_the_same(hard):
-    end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tidegate' and pid <> "
-    for point in ("copying the schema", "copied 0 of", "adding what", "taking the planner"):
+    for point in ("copying the schema", "copied 0 of", "adding what"):
         begun = asyncio.Event()
         going = asyncio.create_task(
             hard.move().replicate(
@@ -94,14 +96,13 @@ async def test_however_often_it_is_interrupted_the_result_is_the_same(hard):
         going.cancel()
         with pytest.raises(asyncio.CancelledError):
             await going
-    for victim in ("aws", "azure"):
 
-        def kill(note: str, victim: str = victim) -> None:
-            if note.startswith("copied 0 of"):
-                hard.query(victim, end + "pg_backend_pid()")
+    def kill(note: str) -> None:
+        if note.startswith("copied 0 of"):
+            hard.query("azure", END_SESSIONS)
 
-        with pytest.raises(TidegateError, match=f"orders on {victim}"):
-            await hard.move().replicate(kill)
+    with pytest.raises(TidegateError, match="orders on azure"):
+        await hard.move().replicate(kill)
     await hard.move().replicate(quiet)
     await assert_same(hard)
 
@@ -127,8 +128,12 @@ async def test_rows_that_a_policy_hides_are_refused_not_left_out(shop, monkeypat
 
 
 async def test_a_function_that_needs_a_search_path_is_named_when_rows_need_it(shop):
-    shop.query("aws", "create function few() returns bool language sql stable as 'select count(*) < 9 from few'")
-    shop.query("aws", "create table few (id int primary key, constraint not_many check (few()))")
+    shop.query(
+        "aws",
+        "set check_function_bodies = off; "
+        "create function few() returns bool language sql stable as 'select count(*) < 9 from few'",
+    )
+    shop.query("aws", "create table few (id int primary key, constraint not_many check (public.few()))")
     shop.query("aws", "insert into few values (1)")
     with pytest.raises(Refused, match=r'orders on azure .*relation "few" does not exist'):
         await shop.move().replicate(quiet)

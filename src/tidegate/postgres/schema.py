@@ -17,17 +17,19 @@ __all__ = [
     "TAKES_STATISTICS",
     "dump_schema",
     "ensure_roles",
-    "left_to_restore",
     "login_roles",
     "made_roles",
     "restore_schema",
     "server_major",
+    "split_contents",
 ]
 
 TAKES_STATISTICS = 18
 """The first version into which statistics can be restored, and whose pg_dump reads them from 9.2 on."""
 
-ENTRY = re.compile(r"\d+; (\d+) (\d+) ")
+ENTRY = re.compile(r"\d+; (?P<class>\d+) (?P<oid>\d+) ")
+INDEX = re.compile(ENTRY.pattern + "(INDEX|CONSTRAINT) ")
+COMMENT = re.compile(ENTRY.pattern + "COMMENT ")
 
 
 async def dump_schema(source: Server, target: Server, snapshot: str, file: Path) -> None:
@@ -51,32 +53,43 @@ async def restore_schema(
 ) -> None:
     """`section`: pre-data, before the rows; post-data (indexes, keys, triggers), after them.
 
-    Without what is `built` already: the class and oid of each at the source.
+    Without what is `built` already: the class and oid of each at the source. Indexes are left to one session, the rest
+    to `jobs` of them: several that attach the indexes of nested partitions side by side end in a deadlock, or with the
+    parent's invalid.
     """
     major = await server_major(target)
-    program = client("pg_restore", major)
-    argv = [program, "--section", section, "--exit-on-error", *(["-j", str(jobs)] if jobs > 1 else [])]
-    if major >= TAKES_STATISTICS:
-        argv.append("--no-statistics")
-    if built:
-        whole, rest = file.with_suffix(".whole"), file.with_suffix(".rest")
-        await run_client([program, "--list", "-f", whole, file], target.client_environment(), target.where)
-        rest.write_text(left_to_restore(whole.read_text(), built))
-        argv += ["--use-list", rest]
-    await run_client([*argv, "-d", target.database, file], target.client_environment(), target.where)
+    argv = [
+        client("pg_restore", major),
+        "--section",
+        section,
+        *(["--no-statistics"] if major >= TAKES_STATISTICS else []),
+    ]
+    whole = file.with_suffix(".list")
+    await run_client([*argv, "--list", "-f", whole, file], target.client_environment(), target.where)
+    for entries, sessions in zip(split_contents(whole.read_text(), built), (1, jobs), strict=True):
+        if entries:
+            part = file.with_suffix(".part")
+            part.write_text("\n".join([*entries, ""]))
+            options = ["--exit-on-error", "--use-list", part, *(["-j", str(sessions)] if sessions > 1 else [])]
+            await run_client([*argv, *options, "-d", target.database, file], target.client_environment(), target.where)
 
 
-def left_to_restore(contents: str, built: Collection[tuple[int, int]]) -> str:
-    """The table of contents of an archive, as pg_restore prints it, without what is `built`. Pure.
+def split_contents(contents: str, built: Collection[tuple[int, int]]) -> tuple[list[str], list[str]]:
+    """The table of contents of an archive, as pg_restore prints it, without what is `built`: up to the last index, and
+    behind it. Pure.
 
     A line begins with its number, and the class and oid of what it makes: `3342; 1259 16401 INDEX sales name owner`.
+    Comments stay with what they are on: pg_restore omits some that it finds alone.
     """
-    kept = [
+    entries = [
         line
         for line in contents.splitlines()
-        if not (entry := ENTRY.match(line)) or (int(entry[1]), int(entry[2])) not in built
+        if (entry := ENTRY.match(line)) and (int(entry["class"]), int(entry["oid"])) not in built
     ]
-    return "\n".join([*kept, ""])
+    cut = max((at for at, line in enumerate(entries, 1) if INDEX.match(line)), default=0)
+    while cut < len(entries) and COMMENT.match(entries[cut]):
+        cut += 1
+    return entries[:cut], entries[cut:]
 
 
 async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, str]) -> list[str]:
