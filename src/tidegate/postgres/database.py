@@ -24,7 +24,7 @@ from tidegate.postgres.fence import give_back, vacuum_again
 from tidegate.postgres.indexes import read_indexes
 from tidegate.postgres.large_objects import copy_large_objects
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
-from tidegate.postgres.progress import seldom
+from tidegate.postgres.progress import Progress, seldom
 from tidegate.postgres.replication import (
     Stream,
     drop_slot,
@@ -105,7 +105,16 @@ class DatabaseMove:
                 raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty database")
             await write_note(connection, "empty", {"schemas": await user_schemas(connection)})
 
-    async def _copy(self, forward: Stream, note: Callable[[str], None]) -> None:
+    async def _copy(
+        self, forward: Stream, note: Callable[[str], None], report: Callable[[Progress], None] | None = None
+    ) -> None:
+        """`report` gets what `note` gets as a text, while rows come and indexes are built."""
+
+        def tell(progress: Progress) -> None:
+            note(str(progress))
+            if report is not None:
+                report(progress)
+
         rarely = seldom(note)
         exporter, snapshot = await export_snapshot(self.aws, forward.name)
         try:
@@ -120,9 +129,7 @@ class DatabaseMove:
                     if locked_out := await ensure_roles(self.aws, self.azure, self.spec.passwords):
                         note(f"no password could be read for {', '.join(locked_out)}; set it on azure, or name it")
                     await restore_schema(self.azure, dump, "pre-data")
-                    await copy_tables(
-                        self.aws, self.azure, tables, indexes, snapshot, lambda progress: note(str(progress))
-                    )
+                    await copy_tables(self.aws, self.azure, tables, indexes, snapshot, tell)
                     async with self.azure.session() as there:
                         await copy_large_objects(here, there, lambda done: rarely(f"copied {done:,} large objects"))
                     note("adding what stands on rows: foreign keys, triggers, grants")
