@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup rehearse test test-crash check lock bench clean
+.PHONY: help setup rehearse test test-crash check lock bench bench-postgres clean
 
 help:
 	@echo "make rehearse    a whole migration, on embedded servers, under load (options: ARGS=\"--scenario window\")"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-crash  real kills at random moments of every scenario (about 20 minutes)"
 	@echo "make check       lint, types, layers"
 	@echo "make bench       the figures, measured and printed"
+	@echo "make bench-postgres  the PostgreSQL plane beside its peers, on about 1 GB"
 	@echo "make lock        resolve requirements.txt again"
 
 setup: $(READY)
@@ -40,6 +41,9 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench.rehearsal $(ARGS)
+
+bench-postgres: $(READY)
+	$(BIN)/python -m bench.postgres $(ARGS)
 
 lock:
 	$(PYTHON) -m venv $(VENV)

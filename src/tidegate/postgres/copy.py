@@ -1,35 +1,69 @@
-"""The first copy: every row of one snapshot, by several pipes side by side."""
+"""The first copy: every row of one snapshot by several pipes side by side, and the indexes behind them."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
 
 import asyncpg
 
+from tidegate.errors import Refused
 from tidegate.postgres.catalog import Table
-from tidegate.postgres.server import Server
+from tidegate.postgres.indexes import Index
+from tidegate.postgres.progress import Meter, Progress
+from tidegate.postgres.server import Connection, Server, statement
 from tidegate.postgres.side_by_side import side_by_side
+from tidegate.postgres.tasks import Tasks
 
-__all__ = ["Copied", "copy_tables"]
+__all__ = ["JOBS", "copy_tables", "in_snapshot", "keep_tables"]
 
 JOBS = 2
 CHUNKS = 8
 """Chunks between reader and writer: enough to keep both busy, few enough to keep memory flat."""
 
+PATIENT = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
+"""Whatever the login or the database is set to: a large table takes its time."""
+READER = (
+    f"{PATIENT}; set row_security = off; "
+    "begin isolation level repeatable read read only; set transaction snapshot '{}'"
+)
+"""A policy that would hide rows from the login is an error, not a smaller copy."""
+WRITER = f"{PATIENT}; set lock_timeout = 0; set synchronous_commit = off"
 
-class Copied:
-    """Bytes on the wire and tables done so far."""
+REWRITTEN = """select pg_catalog.format('%%I.%%I', n.nspname, c.relname) from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.oid = any(%s::int8[]::oid[]) and c.relfilenode is distinct from pg_catalog.pg_relation_filenode(c.oid)
+order by 1"""
+"""The catalog as of the snapshot against the files of now."""
 
-    def __init__(self) -> None:
-        self.bytes = self.tables = 0
-        self.began = time.monotonic()
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
+@asynccontextmanager
+async def in_snapshot(source: Server, snapshot: str) -> AsyncGenerator[Connection]:
+    """A session that sees what `snapshot`, exported by a session that stays open, sees."""
+    async with source.session() as connection:
+        await connection.execute(statement(READER.format(snapshot)))
+        yield connection
+
+
+async def keep_tables(connection: Connection, source: Server, tables: Sequence[Table]) -> None:
+    """No table is dropped, emptied or rewritten before this session ends. Raises Refused if one has been already.
+
+    Whoever looks with an older snapshot sees a table that was truncated or rewritten since as empty
+    (PostgreSQL's documentation, "Caveats" of concurrency control).
+    """
+    if tables:
+        names = ", ".join(f"only {table.name}" for table in tables)
+        await connection.execute(statement(f"lock table {names} in access share mode"))
+    cursor = await connection.execute(statement(REWRITTEN), ([table.oid for table in tables],))
+    if rewritten := [row[0] for row in await cursor.fetchall()]:
+        raise Refused(
+            f"rewritten or emptied while the copy began: {', '.join(rewritten)}",
+            where=source.where,
+            mend="run it again; change no tables meanwhile",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,40 +75,82 @@ class Pipe:
     reader: asyncpg.Connection[asyncpg.Record]
     writer: asyncpg.Connection[asyncpg.Record]
 
+    async def write(self, command: str) -> None:
+        with self.target.explained():
+            await self.writer.execute(command)
+
 
 async def copy_tables(
-    source: Server, target: Server, tables: list[Table], snapshot: str, note: Callable[[str], None]
-) -> Copied:
-    """`tables` as of `snapshot`, exported by a session that must stay open.
+    source: Server,
+    target: Server,
+    tables: Sequence[Table],
+    indexes: Sequence[Index],
+    snapshot: str,
+    report: Callable[[Progress], None],
+    jobs: int = JOBS,
+) -> Progress:
+    """The rows of `tables` as of `snapshot`, exported by a session that must stay open, and then `indexes` of them.
 
-    Raises Unreachable, Refused: of the side that failed first.
+    The tables must be there, and empty. Raises Unreachable, Refused: of the side that failed first.
     """
-    queue = list(reversed(tables))
-    copied = Copied()
+    load = _Load(tables, indexes, Meter(tables, indexes, report))
 
     async def work() -> None:
         pipe = Pipe(source, target, await source.copier(), await target.copier())
         try:
-            with target.explained():
-                await pipe.writer.execute("set synchronous_commit = off")
+            await pipe.write(WRITER)
             with source.explained():
-                await pipe.reader.execute(
-                    f"begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'"
-                )
-            while queue:
-                await _copy(pipe, queue.pop(), copied)
-                copied.tables += 1
-                note(f"copied {copied.tables} of {len(tables)} tables, {copied.bytes / 2**20:,.1f} MiB")
+                await pipe.reader.execute(READER.format(snapshot))
+            await load.tasks.work(pipe)
         finally:
             # no rollback: on a connection in the middle of a copy it would fail, and hide why the copy did
             pipe.reader.terminate()
             pipe.writer.terminate()
 
-    await side_by_side(*(work() for _ in range(min(JOBS, len(tables)))))
-    return copied
+    await side_by_side(*(work() for _ in range(jobs)))
+    load.meter.finish()
+    return load.meter.now
 
 
-async def _copy(pipe: Pipe, table: Table, copied: Copied) -> None:
+@dataclass(slots=True)
+class _Load:
+    """What there is to do, and what has to wait for it."""
+
+    tables: Sequence[Table]
+    indexes: Sequence[Index]
+    meter: Meter
+    tasks: Tasks[Pipe] = field(default_factory=Tasks[Pipe])
+    _of: dict[int, list[Index]] = field(default_factory=dict[int, list[Index]])
+    _missing: dict[int, int] = field(default_factory=dict[int, int])
+
+    def __post_init__(self) -> None:
+        for index in self.indexes:
+            self._of.setdefault(index.table, []).append(index)
+        for table in self.tables:
+            behind = sum(index.size for index in self._of.get(table.oid, []))
+            self.tasks.add(table.size + behind, partial(self._copy, table))
+
+    async def _copy(self, table: Table, pipe: Pipe) -> None:
+        self.meter.begin(table)
+        rows = await _copy(pipe, table, lambda size: self.meter.came(table, size))
+        self.meter.copied(table, rows)
+        indexes = self._of.get(table.oid, [])
+        self._missing[table.oid] = len(indexes)
+        for index in indexes:
+            self.tasks.add(index.size, partial(self._build, index))
+
+    async def _build(self, index: Index, pipe: Pipe) -> None:
+        await pipe.write(index.definition)
+        self.meter.built(index)
+        self._missing[index.table] -= 1
+        if not self._missing[index.table]:
+            for each in self._of[index.table]:
+                for command in each.afterwards:
+                    await pipe.write(command)
+
+
+async def _copy(pipe: Pipe, table: Table, came: Callable[[int], None]) -> int:
+    """How many rows there were."""
     with pipe.source.explained():
         columns = await pipe.reader.fetch(
             "select attname from pg_catalog.pg_attribute where attrelid = $1::int8::oid and attnum > 0 "
@@ -83,36 +159,43 @@ async def _copy(pipe: Pipe, table: Table, copied: Copied) -> None:
         )
     names = [str(row["attname"]) for row in columns]
     if not names:
-        await _copy_without_columns(pipe, table)
-        return
+        return await _copy_without_columns(pipe, table)
     chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
 
     async def keep(chunk: bytes) -> None:
-        copied.bytes += len(chunk)
+        came(len(chunk))
         await chunks.put(bytes(chunk))
 
-    async def read() -> None:
+    async def read() -> str:
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
         with pipe.source.explained():
-            await pipe.reader.copy_from_query(f"select {quoted} from only {table.name}", output=keep, format="binary")
+            status = await pipe.reader.copy_from_query(
+                f"select {quoted} from only {table.name}", output=keep, format="binary"
+            )
         await chunks.put(None)
+        return status
 
     async def arriving() -> AsyncGenerator[bytes]:
         while (chunk := await chunks.get()) is not None:
             yield chunk
 
-    async def write() -> None:
+    async def write() -> str:
+        # emptied in the same transaction, its rows can be written as frozen ones: nobody rewrites them later
+        await pipe.write(f"begin; truncate only {table.name}")
         with pipe.target.explained():
-            await pipe.writer.copy_to_table(
-                table.table, schema_name=table.schema, columns=names, source=arriving(), format="binary"
+            status = await pipe.writer.copy_to_table(
+                table.table, schema_name=table.schema, columns=names, source=arriving(), format="binary", freeze=True
             )
+        await pipe.write("commit")
+        return status
 
-    await side_by_side(read(), write())
+    _, status = await side_by_side(read(), write())
+    return int(status.split()[-1])
 
 
-async def _copy_without_columns(pipe: Pipe, table: Table) -> None:
+async def _copy_without_columns(pipe: Pipe, table: Table) -> int:
     """Such a table still has rows."""
     with pipe.source.explained():
-        count = await pipe.reader.fetchval(f"select count(*) from only {table.name}")
-    with pipe.target.explained():
-        await pipe.writer.execute(f"insert into {table.name} select from pg_catalog.generate_series(1, {int(count)})")
+        count = int(await pipe.reader.fetchval(f"select count(*) from only {table.name}"))
+    await pipe.write(f"insert into {table.name} select from pg_catalog.generate_series(1, {count})")
+    return count

@@ -19,8 +19,11 @@ from tidegate.postgres.bookkeeping import (
     write_note,
 )
 from tidegate.postgres.catalog import copied_tables, is_empty, user_schemas
-from tidegate.postgres.copy import copy_tables
+from tidegate.postgres.copy import JOBS, copy_tables, in_snapshot, keep_tables
+from tidegate.postgres.indexes import read_indexes
+from tidegate.postgres.large_objects import copy_large_objects
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
+from tidegate.postgres.progress import Progress, seldom
 from tidegate.postgres.replication import (
     Stream,
     drop_slot,
@@ -28,10 +31,12 @@ from tidegate.postgres.replication import (
     export_snapshot,
     stream_into,
 )
+from tidegate.postgres.reset import reset_target
 from tidegate.postgres.rights import give_back
-from tidegate.postgres.schema import dump_schema, ensure_roles, reset_target, restore_schema
+from tidegate.postgres.schema import dump_schema, ensure_roles, restore_schema
 from tidegate.postgres.sequences import advance_sequences, set_sequences
 from tidegate.postgres.server import Server, statement
+from tidegate.postgres.statistics import bring_statistics
 from tidegate.postgres.store import DatabaseStore, read_ownership
 from tidegate.postgres.vacuum import vacuum_again
 from tidegate.postgres.verify import VerifyReport, compare
@@ -41,7 +46,6 @@ from tidegate.switch.store import Ownership
 
 __all__ = ["DatabaseMove"]
 
-INDEX_JOBS = 2
 DRAIN_SECONDS = 60
 STREAMING_SECONDS = 60
 """After the copy what was written meanwhile has to be caught up with: for so long at most without any progress."""
@@ -105,26 +109,42 @@ class DatabaseMove:
                 raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty database")
             await write_note(connection, "empty", {"schemas": await user_schemas(connection)})
 
-    async def _copy(self, forward: Stream, note: Callable[[str], None]) -> None:
+    async def _copy(
+        self, forward: Stream, note: Callable[[str], None], report: Callable[[Progress], None] | None = None
+    ) -> None:
+        """`report` gets what `note` gets as a text, while rows come and indexes are built."""
+
+        def tell(progress: Progress) -> None:
+            note(str(progress))
+            if report is not None:
+                report(progress)
+
+        rarely = seldom(note)
         exporter, snapshot = await export_snapshot(self.aws, forward.name)
         try:
             with tempfile.TemporaryDirectory() as folder:
                 dump = Path(folder) / "schema.dump"
-                note("copying the schema")
-                await dump_schema(self.aws, self.azure, snapshot, dump)
-                await ensure_roles(self.aws, self.azure, self.spec.passwords)
-                await restore_schema(self.azure, dump, "pre-data")
-                async with self.aws.session() as connection:
-                    tables = await copied_tables(connection)
-                copied = await copy_tables(self.aws, self.azure, tables, snapshot, note)
-                note(f"building indexes; {copied.bytes / 2**20:,.1f} MiB came in {copied.seconds:.1f} s")
-                await restore_schema(self.azure, dump, "post-data", INDEX_JOBS)
-                await refresh_views(self.aws, self.azure, note)
+                async with in_snapshot(self.aws, snapshot) as here:
+                    tables = await copied_tables(here)
+                    await keep_tables(here, self.aws, tables)
+                    indexes = await read_indexes(here, tables)
+                    note("copying the schema")
+                    await dump_schema(self.aws, self.azure, snapshot, dump)
+                    if locked_out := await ensure_roles(self.aws, self.azure, self.spec.passwords):
+                        note(f"no password could be read for {', '.join(locked_out)}; set it on azure, or name it")
+                    await restore_schema(self.azure, dump, "pre-data")
+                    await copy_tables(self.aws, self.azure, tables, indexes, snapshot, tell)
+                    async with self.azure.session() as there:
+                        await copy_large_objects(here, there, lambda done: rarely(f"copied {done:,} large objects"))
+                    note("adding what stands on rows: foreign keys, triggers, grants")
+                    built = {index.entry for index in indexes}
+                    await restore_schema(self.azure, dump, "post-data", JOBS, built)
+                    await refresh_views(self.aws, self.azure, note)
+                    await bring_statistics(self.azure, dump, note)
         finally:
             await exporter.close()
         async with self.aws.session() as here, self.azure.session() as there:
             await set_sequences(here, there)
-            await there.execute("analyze")
             await write_note(there, "copied", self.names.tag)
 
     async def streams(self) -> bool:

@@ -57,8 +57,8 @@ LAST = 0xFFFFFFFF
 async def copy_large_objects(
     source: Connection, target: Connection, report: Callable[[int], None] | None = None
 ) -> int:
-    """All that the session of `source` sees; the target should have none. How many: told after each batch, and at the
-    end. Raises Unreachable, Refused.
+    """All that the session of `source` sees; the target should have none. How many; `report` is told so far, as each
+    batch is there. Raises Unreachable, Refused.
     """
     return await _walk(source, target, compare=False, report=report)
 
@@ -99,7 +99,7 @@ async def _walk(source: Connection, target: Connection, *, compare: bool, report
         )
         changed += await _bring(source, target, wanted, there, (after, until))
         after = until
-        if report is not None:
+        if report is not None and changed:
             report(changed)
     return changed
 

@@ -1,52 +1,127 @@
-"""Roles and schema on the target, made as they are on the source; and taken back."""
+"""Roles and schema on the target, made as they are on the source."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from psycopg import sql
 
 from tidegate.postgres.binaries import client, run_client
 from tidegate.postgres.bookkeeping import write_note
-from tidegate.postgres.catalog import Role, roles, user_schemas
-from tidegate.postgres.server import Connection, Server, statement
+from tidegate.postgres.catalog import Role, roles
+from tidegate.postgres.server import Connection, Server
 from tidegate.secret import resolve
 
-__all__ = ["dump_schema", "ensure_roles", "login_roles", "reset_target", "restore_schema"]
+__all__ = [
+    "TAKES_STATISTICS",
+    "dump_schema",
+    "ensure_roles",
+    "login_roles",
+    "made_roles",
+    "restore_schema",
+    "server_major",
+    "split_contents",
+]
+
+TAKES_STATISTICS = 18
+"""The first version into which statistics can be restored, and whose pg_dump reads them from 9.2 on."""
+
+ENTRY = re.compile(r"\d+; (?P<class>\d+) (?P<oid>\d+) ")
+INDEX = re.compile(ENTRY.pattern + "(INDEX|CONSTRAINT) ")
+COMMENT = re.compile(ENTRY.pattern + "COMMENT ")
 
 
 async def dump_schema(source: Server, target: Server, snapshot: str, file: Path) -> None:
-    """The schema as of `snapshot`, by the pg_dump of the target's version, to `file`."""
-    major = await _major(target)
+    """The schema as of `snapshot`, by the pg_dump of the target's version, to `file`.
+
+    And the planner's statistics, where the target takes them. Not in which tablespace anything is: those are a
+    server's own, and a managed one has none.
+    """
+    major = await server_major(target)
+    what = ["--no-data", "--statistics"] if major >= TAKES_STATISTICS else ["--schema-only"]
     argv = [
-        *(client("pg_dump", major), "--schema-only", "-Fc", "--snapshot", snapshot),
-        *("--exclude-schema", "tidegate", "--no-publications", "--no-subscriptions", "-f", file),
+        *(client("pg_dump", major), *what, "--no-large-objects", "--no-tablespaces", "-Fc", "-Z0"),
+        *("--snapshot", snapshot, "--exclude-schema", "tidegate", "--no-publications", "--no-subscriptions"),
+        *("-f", file),
     ]
     await run_client(argv, source.client_environment(), source.where)
 
 
-async def restore_schema(target: Server, file: Path, section: str, jobs: int = 1) -> None:
-    """`section`: pre-data, before the rows; post-data (indexes, keys, triggers), after them."""
-    program = client("pg_restore", await _major(target))
-    parallel = ["-j", str(jobs)] if jobs > 1 else []
-    argv = [program, "--section", section, "--exit-on-error", *parallel, "-d", target.database, file]
-    await run_client(argv, target.client_environment(), target.where)
+async def restore_schema(
+    target: Server, file: Path, section: str, jobs: int = 1, built: Collection[tuple[int, int]] = ()
+) -> None:
+    """`section`: pre-data, before the rows; post-data (indexes, keys, triggers), after them.
+
+    Without what is `built` already: the class and oid of each at the source. Indexes are left to one session, the rest
+    to `jobs` of them: several that attach the indexes of nested partitions side by side end in a deadlock, or with the
+    parent's invalid.
+    """
+    major = await server_major(target)
+    argv = [
+        client("pg_restore", major),
+        "--section",
+        section,
+        *(["--no-statistics"] if major >= TAKES_STATISTICS else []),
+    ]
+    whole = file.with_suffix(".list")
+    await run_client([*argv, "--list", "-f", whole, file], target.client_environment(), target.where)
+    for entries, sessions in zip(split_contents(whole.read_text(), built), (1, jobs), strict=True):
+        if entries:
+            part = file.with_suffix(".part")
+            part.write_text("\n".join([*entries, ""]))
+            options = ["--exit-on-error", "--use-list", part, *(["-j", str(sessions)] if sessions > 1 else [])]
+            await run_client([*argv, *options, "-d", target.database, file], target.client_environment(), target.where)
 
 
-async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, str]) -> None:
-    """The roles that the source's objects and grants name, without login. What was made is recorded first."""
+def split_contents(contents: str, built: Collection[tuple[int, int]]) -> tuple[list[str], list[str]]:
+    """The table of contents of an archive, as pg_restore prints it, without what is `built`: up to the last index, and
+    behind it. Pure.
+
+    A line begins with its number, and the class and oid of what it makes: `3342; 1259 16401 INDEX sales name owner`.
+    Comments stay with what they are on: pg_restore omits some that it finds alone.
+    """
+    entries = [
+        line
+        for line in contents.splitlines()
+        if (entry := ENTRY.match(line)) and (int(entry["class"]), int(entry["oid"])) not in built
+    ]
+    cut = max((at for at, line in enumerate(entries, 1) if INDEX.match(line)), default=0)
+    while cut < len(entries) and COMMENT.match(entries[cut]):
+        cut += 1
+    return entries[:cut], entries[cut:]
+
+
+async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, str]) -> list[str]:
+    """The roles that the source's objects and grants name, without login. What was made is recorded first.
+
+    Passwords are those given, else the source's own, which only a superuser may read. Returns the logins without one.
+    """
     async with source.session() as connection:
         wanted = await roles(connection)
+        hashed = await _hashed_passwords(connection)
     async with target.session() as connection:
         cursor = await connection.execute("select rolname from pg_catalog.pg_roles")
         there = {row[0] for row in await cursor.fetchall()}
         missing = [role for role in wanted if role.name not in there]
-        made = set(await _made_roles(connection)) | {role.name for role in missing}
+        made = set(await made_roles(connection)) | {role.name for role in missing}
         await write_note(connection, "roles", sorted(made))
         for role in missing:
             await _make_role(connection, role.name)
         for role in wanted:
-            await _complete(connection, role, passwords)
+            await _complete(connection, role, passwords, hashed)
+    return [role.name for role in wanted if role.login and role.name not in passwords.keys() | hashed.keys()]
+
+
+async def _hashed_passwords(connection: Connection) -> dict[str, str]:
+    """By role; none where the login may not read them, as on a managed server."""
+    cursor = await connection.execute("select pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'select')")
+    if not (row := await cursor.fetchone()) or not row[0]:
+        return {}
+    cursor = await connection.execute(
+        "select rolname, rolpassword from pg_catalog.pg_authid where rolpassword is not null"
+    )
+    return dict(await cursor.fetchall())
 
 
 async def _make_role(connection: Connection, role: str) -> None:
@@ -58,15 +133,18 @@ async def _make_role(connection: Connection, role: str) -> None:
         await connection.execute(sql.SQL("grant {} to current_user").format(name))
 
 
-async def _complete(connection: Connection, role: Role, passwords: Mapping[str, str]) -> None:
+async def _complete(
+    connection: Connection, role: Role, passwords: Mapping[str, str], hashed: Mapping[str, str]
+) -> None:
     """Password and memberships; a role that can log in at the source is to be opened by the switch."""
     name = sql.Identifier(role.name)
+    secret = hashed.get(role.name)
     if role.name in passwords:
         # Sent hashed, so that no server log can show it.
-        secret = connection.pgconn.encrypt_password(
-            resolve(passwords[role.name]).encode(), role.name.encode(), b"scram-sha-256"
-        )
-        await connection.execute(sql.SQL("alter role {} password {}").format(name, sql.Literal(secret.decode())))
+        given = resolve(passwords[role.name]).encode()
+        secret = connection.pgconn.encrypt_password(given, role.name.encode(), b"scram-sha-256").decode()
+    if secret is not None:
+        await connection.execute(sql.SQL("alter role {} password {}").format(name, sql.Literal(secret)))
     for group in role.member_of:
         await connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), name))
     if role.login:
@@ -81,66 +159,12 @@ async def login_roles(connection: Connection) -> list[str]:
     return [role.name for role in await roles(connection) if role.login]
 
 
-async def reset_target(target: Server) -> None:
-    """Drop everything that was copied. Only to be called for a target that was proved empty beforehand."""
-    async with target.session() as connection:
-        before = await _schemas_before(connection)
-        for schema in await user_schemas(connection):
-            if schema not in before:
-                await connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
-            else:
-                await _empty_schema(connection, schema)
-        for role in await _made_roles(connection):
-            cursor = await connection.execute("select 1 from pg_catalog.pg_roles where rolname = %s", (role,))
-            if await cursor.fetchone():
-                await connection.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
-                await _drop_role(connection, role)
-        await write_note(connection, "roles", [])
-
-
-async def _drop_role(connection: Connection, role: str) -> None:
-    """Unless another database on the server still has something of it: another store's move drops it then."""
-    cursor = await connection.execute(
-        "select 1 from pg_catalog.pg_shdepend where refclassid = 'pg_catalog.pg_authid'::regclass "
-        "and refobjid = (select oid from pg_catalog.pg_roles where rolname = %s)",
-        (role,),
-    )
-    if not await cursor.fetchone():
-        await connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
-
-
-async def _empty_schema(connection: Connection, schema: str) -> None:
-    drops = """
-        select format('drop %%s if exists %%I.%%I cascade', case c.relkind when 'v' then 'view' when 'm' then
-            'materialized view' when 'S' then 'sequence' when 'f' then 'foreign table' when 'c' then 'type'
-            else 'table' end, n.nspname, c.relname)
-        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = %(schema)s and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c') and {free}
-        union all
-        select format('drop routine if exists %%s cascade', c.oid::regprocedure)
-        from pg_catalog.pg_proc c join pg_catalog.pg_namespace n on n.oid = c.pronamespace
-        where n.nspname = %(schema)s and {free}
-        union all
-        select format('drop type if exists %%I.%%I cascade', n.nspname, c.typname)
-        from pg_catalog.pg_type c join pg_catalog.pg_namespace n on n.oid = c.typnamespace
-        where n.nspname = %(schema)s and c.typtype in ('e', 'd', 'r') and {free}"""
-    free = "not exists (select 1 from pg_catalog.pg_depend e where e.objid = c.oid and e.deptype = 'e')"
-    cursor = await connection.execute(statement(drops.format(free=free)), {"schema": schema})
-    for (drop,) in await cursor.fetchall():
-        await connection.execute(statement(drop))
-
-
-async def _schemas_before(connection: Connection) -> list[str]:
-    cursor = await connection.execute("select value from tidegate.note where key = 'empty'")
-    row = await cursor.fetchone()
-    return list(row[0]["schemas"]) if row else []
-
-
-async def _made_roles(connection: Connection) -> list[str]:
+async def made_roles(connection: Connection) -> list[str]:
+    """Those that this move has made on the target."""
     cursor = await connection.execute("select value from tidegate.note where key = 'roles'")
     row = await cursor.fetchone()
     return list(row[0]) if row else []
 
 
-async def _major(server: Server) -> int:
+async def server_major(server: Server) -> int:
     return int(await server.value("show server_version_num")) // 10_000

@@ -194,6 +194,8 @@ class Server:
             raise self._refused(error) from None
         except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
             raise self._unreachable(error) from None
+        except asyncpg.InternalClientError:  # it was ended between two statements
+            raise self._unreachable(ConnectionError("the connection was lost")) from None
         except asyncpg.PostgresError as error:
             raise self._refused(error) from None
 

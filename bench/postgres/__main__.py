@@ -1,0 +1,35 @@
+"""The figures of the PostgreSQL plane, measured: `make bench-postgres`, or `python -m bench.postgres [PART...]`.
+
+A part is a module of this package, named in PARTS, with
+
+    def main(options: Options) -> None
+
+which starts what it needs, prints its table to stdout (progress to stderr), and leaves nothing behind. Without a
+name all run, in this order. Nothing is asserted: the exit code is 0 also when a bound is missed. A method and its
+peer are measured in one run, one after the other, in alternating order: only their ratio means much on a machine
+that does other work too.
+"""
+
+import argparse
+import importlib
+
+from bench.postgres.measure import Options
+
+PARTS = ("copy",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.postgres", description="The figures of the PostgreSQL plane.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--times", type=int, default=3, help="how often what has a median is measured")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the data: 1 is about 1 GB, 5M rows in one table")
+    given = parser.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
+    options = Options(times=given.times, scale=given.scale)
+    for part in given.parts or PARTS:
+        importlib.import_module(f"bench.postgres.{part}").main(options)
+
+
+if __name__ == "__main__":
+    main()
