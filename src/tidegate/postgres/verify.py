@@ -1,194 +1,220 @@
 """The whole content of both sides compared inside the servers, by hashed chunks, down to the rows that differ.
 
-A chunk is a bucket of the key's hash; its rows' hashes are summed, so that order doesn't matter and duplicates
-count. Types whose equal values can look different (1.0 and 1.00, 0 and -0, case-insensitive text) are hashed
-as text, all others as they are. While changes stream, rows that differ are looked at again, each time after a
-marker: a row that didn't change at the owner in between must be the same on the other side.
+A chunk's rows' hashes are summed, so that order doesn't matter and duplicates count. Only chunks that differ are
+looked into: see `hashes`, `chunks`, `drill`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tidegate.postgres.catalog import Table, published_tables
+from tidegate.postgres.chunks import Pages, chunk_step, content_of, whole_chunk
+from tidegate.postgres.comparison import TableReport, Uncompared, VerifyReport
+from tidegate.postgres.drill import Drained, Found, differing_rows
+from tidegate.postgres.extent import Extent, extents, parts
+from tidegate.postgres.hashes import Column, Relation, columns_of, relation
+from tidegate.postgres.large_objects import LARGE_OBJECTS
+from tidegate.postgres.pairs import Pair, one_moment, open_pairs
+from tidegate.postgres.progress import Meter, Progress
 from tidegate.postgres.server import Connection, Server, statement
 from tidegate.postgres.side_by_side import side_by_side
+from tidegate.postgres.uncompared import uncompared
+from tidegate.runbook.migration import Cloud
 
-__all__ = ["TableReport", "VerifyReport", "compare"]
+__all__ = ["Progress", "TableReport", "Uncompared", "VerifyReport", "compare"]
 
-CHUNK_ROWS = 20_000
-TRIES = 40
-"""How often rows that differ are looked at again while changes stream."""
 SHOWN = 5
-
-SETTINGS = """
-set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set intervalstyle = 'iso_8601'; set extra_float_digits = 1;
-set bytea_output = 'hex'; set lc_monetary = 'C'; set xmloption = 'content'; set search_path = '';
-set work_mem = '64MB'; set default_transaction_isolation = 'repeatable read'
-"""
-SAME_BYTES = (
-    *("int2", "int4", "int8", "bool", "text", "varchar", "bpchar", "uuid"),
-    *("timestamp", "timestamptz", "date", "bytea", "oid", "inet"),
-)
-"""Types for which equal values always have equal bytes, under a deterministic collation."""
+WHOLE: list[tuple[Pages | None, Pages | None]] = [(None, None)]
+Chunks = dict[int, tuple[int, int]]
+"""By number: rows, and the sum of their hashes."""
 
 
 @dataclass(frozen=True, slots=True)
-class TableReport:
-    """`mismatched`: rows that are missing, extra or different; `differing`: the keys of a few of them, as text."""
+class Both:
+    """One table on both sides."""
 
-    name: str
-    rows: int
-    chunks: int
-    differing: tuple[str, ...] = ()
-    difference: str = ""
-    mismatched: int = 0
-
-    @property
-    def equal(self) -> bool:
-        return not self.difference
-
-
-@dataclass(slots=True)
-class VerifyReport:
-    tables: list[TableReport] = field(default_factory=list[TableReport])
-
-    @property
-    def rows(self) -> int:
-        return sum(table.rows for table in self.tables)
-
-    @property
-    def mismatched(self) -> list[TableReport]:
-        return [table for table in self.tables if not table.equal]
-
-
-@dataclass(frozen=True, slots=True)
-class Hashes:
-    """SQL expressions over one table's row: its key as text, and its content."""
-
-    table: str
-    key: str
-    content: str
-    buckets: int
-
-    @property
-    def bucket(self) -> str:
-        return (
-            f'((pg_catalog.hashtextextended({self.key} collate "C", 7) & 9223372036854775807) % {self.buckets})::int8'
-        )
-
-    def per_bucket(self) -> str:
-        content = f"pg_catalog.sum({self.content}::numeric)"
-        return f"select {self.bucket}, count(*), {content} from {self.table} group by 1"
-
-    def of_buckets(self) -> str:
-        """(key, content, count) of the rows in the buckets of the one parameter."""
-        return (
-            f"select {self.key}, {self.content}, count(*) from {self.table} where {self.bucket} = any(%s) group by 1, 2"
-        )
+    here: Table
+    there: Table
+    extent: Extent
+    parts: Sequence[tuple[Pages | None, Pages | None]]
 
 
 async def compare(
-    owner: Server, follower: Server, drained: Callable[[], Any] | None, note: Callable[[str], None]
+    owner: Server,
+    follower: Server,
+    drained: Drained | None,
+    note: Callable[[str], None],
+    snapshots: Mapping[Cloud, str] | None = None,
+    *,
+    jobs: int = 1,
+    large_objects: bool = False,
+    progress: Callable[[Progress], None] | None = None,
 ) -> VerifyReport:
-    """`drained`: awaited before rows are looked at again; it returns when the follower has what the owner had.
+    """`drained`: awaited before what differs is looked at again; it returns when the follower has what the owner had.
 
-    None: nothing streams, the first difference counts. Raises Unreachable, Refused.
+    None: nothing streams, and the first difference counts. So it does with `snapshots`, which sessions on both sides
+    have exported at the same point of the stream and hold until this returns. `jobs`: sessions on each side; each
+    keeps a core busy. Large objects aren't replicated: of them the first difference counts, always.
+    Raises Unreachable, Refused.
     """
-    report = VerifyReport()
-    async with owner.session() as here, follower.session() as there:
-        for connection in (here, there):
-            await connection.execute(statement(SETTINGS))
-        tables = await published_tables(here)
-        if missing := {t.name for t in tables} ^ {t.name for t in await published_tables(there)}:
-            report.tables += [
-                TableReport(name, 0, 0, (), "the table is on one side only", 1) for name in sorted(missing)
-            ]
-        for table in tables:
-            if table.name in missing:
-                continue
-            report.tables.append(await _compare_table(here, there, table, drained))
-            note(f"compared {len(report.tables)} of {len(tables)} tables, {report.rows:,} rows")
-    return report
+    held = snapshots is not None
+    async with open_pairs(owner, follower, snapshots, jobs) as pairs:
+        first = pairs[0]
+        report = VerifyReport(uncompared=await uncompared(first.here, large_objects=large_objects))
+        tables, one_sided = await _tables(first)
+        meter = Meter(len(tables), sum(both.extent.rows for both in tables), note, progress)
+        found: dict[str, TableReport] = {}
+
+        async def one(among: Sequence[Pair], both: Both) -> None:
+            found[both.here.name] = await _compare(among, both, None if held else drained, meter, held=held)
+            meter.count(0, tables=1)
+
+        for both in tables:
+            if len(both.parts) > 1:
+                await one(pairs, both)
+        small = [both for both in reversed(tables) if len(both.parts) == 1]
+
+        async def work(pair: Pair) -> None:
+            while small:
+                await one([pair], small.pop())
+
+        await side_by_side(*(work(pair) for pair in pairs))
+        report.tables += [TableReport(name, 0, 0, (), "the table is on one side only", 1) for name in one_sided]
+        report.tables += [found[both.here.name] for both in tables]
+        if large_objects:
+            note("comparing large objects")
+            report.tables.append(await _compare_relation([first], LARGE_OBJECTS, 0, WHOLE, None, None, held=True))
+        return report
 
 
-async def _compare_table(
-    here: Connection, there: Connection, table: Table, drained: Callable[[], Any] | None
+async def _tables(pair: Pair) -> tuple[list[Both], list[str]]:
+    """Those on both sides, the largest first; the names of the others."""
+    ours = {table.name: table for table in await published_tables(pair.here)}
+    theirs = {table.name: table for table in await published_tables(pair.there)}
+    common = [name for name in ours if name in theirs]
+    here = await extents(pair.here, [ours[name].oid for name in common])
+    there = await extents(pair.there, [theirs[name].oid for name in common])
+    tables: list[Both] = []
+    for name in common:
+        extent, other = here[ours[name].oid], there[theirs[name].oid]
+        tables.append(Both(ours[name], theirs[name], extent, parts(extent, other)))
+    return tables, sorted(ours.keys() ^ theirs.keys())
+
+
+async def _compare(
+    pairs: Sequence[Pair], both: Both, drained: Drained | None, meter: Meter, *, held: bool
 ) -> TableReport:
-    hashes = await _hashes(here, table)
-    query = f"select 0, count(*), 0 from {table.name}" if hashes is None else hashes.per_bucket()
-    ours, theirs = await side_by_side(_buckets(here, query), _buckets(there, query))
-    rows = sum(count for count, _ in ours.values())
-    bad = [bucket for bucket in ours.keys() | theirs.keys() if ours.get(bucket) != theirs.get(bucket)]
-    chunks = hashes.buckets if hashes else 1
-    if not bad:
-        return TableReport(table.name, rows, chunks)
-    if hashes is None:
-        return TableReport(table.name, rows, chunks, (), "the number of rows differs", 1)
-    differing = await _differing(here, there, hashes, bad, drained)
-    if not differing:
-        return TableReport(table.name, rows, chunks)
-    keys = tuple(sorted(differing)[:SHOWN])
-    return TableReport(
-        table.name, rows, chunks, keys, f"{len(differing)} rows differ: {', '.join(keys)}", len(differing)
-    )
-
-
-async def _differing(
-    here: Connection, there: Connection, hashes: Hashes, bad: list[int], drained: Callable[[], Any] | None
-) -> set[str]:
-    """Keys whose rows differ although they rested at the owner while the follower caught up; seen so twice.
-
-    Once could be a row that changed and changed back in between.
-    """
-    query = hashes.of_buckets()
-    suspects: dict[str, int] | None = None
-    needed = 2 if drained else 1
-    for _ in range(TRIES):
-        before = await _rows(here, query, bad)
-        if drained:
-            await drained()
-        other = await _rows(there, query, bad)
-        after = await _rows(here, query, bad) if drained else before
-        if suspects is None:
-            keys = before.keys() | after.keys() | other.keys()
-            suspects = {key: 0 for key in keys if other.get(key) != after.get(key) or before.get(key) != after.get(key)}
-        for key in list(suspects):
-            if other.get(key) in (before.get(key), after.get(key)):
-                del suspects[key]  # a row that was equal once is the same row
-            elif before.get(key) == after.get(key):
-                suspects[key] += 1
-        if all(seen >= needed for seen in suspects.values()):
-            break
-    return set(suspects or ())
-
-
-async def _buckets(connection: Connection, query: str) -> dict[int, tuple[int, Any]]:
-    cursor = await connection.execute(statement(query))
-    return {bucket: (count, content) for bucket, count, content in await cursor.fetchall()}
-
-
-async def _rows(connection: Connection, query: str, buckets: list[int]) -> dict[str, frozenset[tuple[int, int]]]:
-    cursor = await connection.execute(statement(query.replace(" % ", " %% ")), (buckets,))
-    found: dict[str, set[tuple[int, int]]] = {}
-    for key, content, count in await cursor.fetchall():
-        found.setdefault(key, set()).add((content, count))
-    return {key: frozenset(contents) for key, contents in found.items()}
-
-
-async def _hashes(connection: Connection, table: Table) -> Hashes | None:
-    """None for a table without columns: its rows can only be counted."""
-    cursor = await connection.execute(
-        """select pg_catalog.quote_ident(a.attname), t.typname = any(%s) and coalesce(c.collisdeterministic, true)
-        from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
-        left join pg_catalog.pg_collation c on c.oid = a.attcollation
-        where a.attrelid = %s::int8::oid and a.attnum > 0 and not a.attisdropped order by a.attnum""",
-        (list(SAME_BYTES), table.oid),
-    )
-    columns = await cursor.fetchall()
+    columns = await columns_of(pairs[0].here, both.here)
+    others = await columns_of(pairs[0].there, both.there)
+    if difference := _columns_difference(columns, others):
+        return TableReport(both.here.name, 0, 0, (), difference, 1)
     if not columns:
-        return None
-    parts = [name if safe else f'{name}::text collate "C"' for name, safe in columns]
-    key = f"row({', '.join(table.key or [name for name, _ in columns])})::text"
-    content = f"pg_catalog.hash_record_extended(row({', '.join(parts)}), 0)"
-    return Hashes(table.name, key, content, max(1, table.rows // CHUNK_ROWS))
+        return await _count(pairs[0], both, meter)
+    shared = [
+        replace(ours, deterministic=ours.deterministic and theirs.deterministic)
+        for ours, theirs in zip(columns, others, strict=True)
+    ]
+    rows = relation(both.here, both.extent.source, shared)
+    return await _compare_relation(pairs, rows, both.extent.rows, both.parts, drained, meter, held=held)
+
+
+def _columns_difference(ours: Sequence[Column], theirs: Sequence[Column]) -> str:
+    here, there = [(each.name, each.type) for each in ours], [(each.name, each.type) for each in theirs]
+    if here == there:
+        return ""
+    apart = [
+        f"{name} {kind}" for name, kind in dict.fromkeys([*here, *there]) if (here + there).count((name, kind)) < 2
+    ]
+    return f"its columns differ: {', '.join(apart[:SHOWN]) or 'they are in another order'}"
+
+
+async def _compare_relation(
+    pairs: Sequence[Pair],
+    rows: Relation,
+    estimated: int,
+    pages: Sequence[tuple[Pages | None, Pages | None]],
+    drained: Drained | None,
+    meter: Meter | None,
+    *,
+    held: bool,
+) -> TableReport:
+    first = pairs[0]
+    step = await chunk_step((first.here, first.there), rows, estimated)
+    if len(pages) > 1 and not held:
+        async with one_moment(pairs):
+            ours, theirs = await _content(pairs, rows, step, pages, meter)
+    else:
+        ours, theirs = await _content(pairs, rows, step, pages, meter)
+    bad = [
+        whole_chunk(rows, number, step, max(ours.get(number, (0, 0))[0], theirs.get(number, (0, 0))[0]))
+        for number in ours.keys() | theirs.keys()
+        if ours.get(number) != theirs.get(number)
+    ]
+    found = await differing_rows(first, rows, bad, drained) if bad else Found()
+    keys = sorted(key for key, _ in found.keys)[:SHOWN]
+    return TableReport(
+        rows.name,
+        sum(count for count, _ in ours.values()),
+        len(ours.keys() | theirs.keys()),
+        tuple(keys),
+        _difference(found, keys),
+        len(found.keys),
+        found.unexplored,
+        rows.method,
+        sum(content for _, content in ours.values()),
+    )
+
+
+def _difference(found: Found, keys: Sequence[str]) -> str:
+    if not found.keys:
+        return ""
+    text = f"{len(found.keys)} rows differ: {', '.join(keys)}"
+    if not found.unexplored:
+        return text
+    return f"at least {text}; {found.unexplored} more chunks that differ were not looked into"
+
+
+async def _content(
+    pairs: Sequence[Pair],
+    rows: Relation,
+    step: int,
+    pages: Sequence[tuple[Pages | None, Pages | None]],
+    meter: Meter | None,
+) -> tuple[Chunks, Chunks]:
+    ours: Chunks = {}
+    theirs: Chunks = {}
+    queue = list(reversed(pages))
+
+    async def work(pair: Pair) -> None:
+        while queue:
+            here, there = queue.pop()
+            mine, other = await side_by_side(
+                content_of(pair.here, rows, step, here), content_of(pair.there, rows, step, there)
+            )
+            _add(ours, mine)
+            _add(theirs, other)
+            if meter is not None:
+                meter.count(sum(count for count, _ in mine.values()))
+
+    await side_by_side(*(work(pair) for pair in pairs))
+    return ours, theirs
+
+
+def _add(chunks: Chunks, more: Chunks) -> None:
+    for number, (rows, content) in more.items():
+        before = chunks.get(number, (0, 0))
+        chunks[number] = (before[0] + rows, before[1] + content)
+
+
+async def _count(pair: Pair, both: Both, meter: Meter) -> TableReport:
+    """Of a table without columns there is nothing else."""
+
+    async def of(connection: Connection) -> int:
+        query = f"select pg_catalog.count(*) from {both.extent.source}"
+        row = await (await connection.execute(statement(query))).fetchone()
+        return row[0] if row else 0
+
+    ours, theirs = await side_by_side(of(pair.here), of(pair.there))
+    meter.count(ours)
+    difference = "" if ours == theirs else "the number of rows differs"
+    return TableReport(both.here.name, ours, 1, (), difference, abs(ours - theirs))
