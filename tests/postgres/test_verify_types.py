@@ -276,9 +276,9 @@ def compared(owner: Postgres, follower: Postgres, everything: bool) -> Compared:
         )
         with psycopg.connect(server.full_dsn(name)) as connection:
             if side == "azure":
-                connection.execute(ELSEWHERE.format(name))
-            connection.execute(TYPES + (ONLY_15 if everything else "") + ROWS + (HERE if side == "aws" else THERE))
-            connection.execute("; ".join(tables(cases, side)))
+                connection.execute(ELSEWHERE.format(name).encode())
+            script = [TYPES, ONLY_15 * everything, ROWS, HERE if side == "aws" else THERE, *tables(cases, side)]
+            connection.execute("; ".join(script).encode())
     report = asyncio.run(compare(sides[0], sides[1], None, lambda text: None))
     by_name = {table.name.removeprefix("public."): table for table in report.tables}
     same = {case.name: by_name[f"same_{number}"] for number, case in enumerate(cases)}
