@@ -43,7 +43,7 @@ DIFFERENT = "update orders set status = 'other'"
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds, and MiB: of the client the peak of all its processes together."""
+    """Seconds, and MiB: of the client the peak of all its processes together. `wall`: without their start."""
 
     wall: float
     client: float
@@ -98,17 +98,20 @@ def _measure(servers: tuple[Postgres, Postgres], rows: int, times: int) -> None:
 
 def _run(servers: tuple[Postgres, Postgres], works: Sequence[str], code: int = 0) -> Measured:
     sides = json.dumps({cloud: _side(server) for cloud, server in zip(("aws", "azure"), servers, strict=True)})
-    before, began = [_cpu(server) for server in servers], time.perf_counter()
-    processes = [subprocess.Popen([sys.executable, "-m", "bench.postgres.verify", work, sides]) for work in works]
-    client = memory = 0.0
+    before = [_cpu(server) for server in servers]
+    argv = [sys.executable, "-m", "bench.postgres.verify"]
+    processes = [subprocess.Popen([*argv, work, sides], stdout=subprocess.PIPE, text=True) for work in works]
+    wall = client = memory = 0.0
     for process in processes:
+        assert process.stdout is not None
+        with process.stdout as output:
+            wall = max(wall, float(output.read() or 0))
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != code:
             sys.exit(f"{works} ended with {process.returncode}")
         client += used.ru_utime + used.ru_stime
         memory += used.ru_maxrss / 1024
-    wall = time.perf_counter() - began
     _until_idle(servers)
     first, second = (_cpu(server) - earlier for server, earlier in zip(servers, before, strict=True))
     return Measured(wall, client, (first, second), memory)
@@ -134,12 +137,13 @@ def _until_idle(servers: Sequence[Postgres]) -> None:
 
 def _work(work: str, sides: dict[Cloud, Any]) -> int:
     servers = {cloud: Server("orders", cloud, DatabaseServer(**side)) for cloud, side in sides.items()}
+    began, code = time.perf_counter(), 0
     if work == "compare":
-        report = asyncio.run(compare(servers["aws"], servers["azure"], None, lambda _: None))
-        return 0 if report.equal else 1
-    cloud: Cloud = "aws" if work == "pull aws" else "azure"
-    asyncio.run(_pull(servers[cloud]))
-    return 0
+        code = 0 if asyncio.run(compare(servers["aws"], servers["azure"], None, lambda _: None)).equal else 1
+    else:
+        asyncio.run(_pull(servers["aws" if work == "pull aws" else "azure"]))
+    print(time.perf_counter() - began)
+    return code
 
 
 async def _pull(server: Server) -> int:

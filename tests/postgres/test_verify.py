@@ -160,6 +160,24 @@ async def test_names_of_any_kind_do(two):
     assert (await two.table()).differing == ("(1)",)
 
 
+async def test_texts_are_the_same_in_whatever_encoding(two):
+    latin = f"latin_{two.name}"
+    two.here(f"create database {latin} encoding 'LATIN1' template template0 lc_collate 'C' lc_ctype 'C'")
+    spec = two.owner.spec.model_copy(update={"dsn": two.owner.spec.dsn.replace(two.name, latin)})
+    there = two.connections[1]
+    with psycopg.connect(two.owner_dsn.replace(two.name, latin), autocommit=True) as here:
+        for connection in (here, there):
+            connection.execute("create table t (id text primary key, v varchar, w char(5), x json, y numeric[])")
+            connection.execute("create table u (v text)")
+            connection.execute("insert into t values ('ä', 'ö', 'ü', '\"ß\"', '{1.0}'), ('é', '', null, null, null)")
+            connection.execute("insert into u values ('ø'), ('ø')")
+        owner = Server("orders", "aws", spec)
+        assert (await compare(owner, two.follower, None, quiet)).equal
+        there.execute("update t set v = 'o' where id = 'ä'")
+        (wrong,) = (await compare(owner, two.follower, None, quiet)).mismatched
+        assert wrong.differing == ("(ä)",)
+
+
 async def test_tables_and_columns_that_one_side_lacks_are_differences(two):
     two.both("create table common (id int primary key, a int, b text)")
     two.here("create table ours (id int)")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tidegate.postgres.hashes import Relation
 from tidegate.postgres.server import Connection, statement
+from tidegate.postgres.side_by_side import side_by_side
 
 __all__ = ["Chunk", "Counted", "Pages", "chunk_step", "content_of", "finer", "finer_chunk", "rows_of", "whole_chunk"]
 
@@ -65,10 +66,9 @@ async def chunk_step(connections: Sequence[Connection], relation: Relation, esti
     chunks = min(max(estimated // CHUNK_ROWS, FEWEST), MOST)
     if not relation.column:
         return 2**63 // chunks
-    ends: list[int] = []
     query = f"select pg_catalog.min({relation.column}), pg_catalog.max({relation.column}) from {relation.keys}"
-    for connection in connections:
-        ends += [end for end in (await _fetch(connection, query))[0] if end is not None]
+    found = await side_by_side(*(_fetch(connection, query) for connection in connections))
+    ends = [end for rows in found for end in rows[0] if end is not None]
     return -(-(max(ends) - min(ends) + 1) // chunks) if ends else 1
 
 

@@ -10,6 +10,7 @@ A record's hash is linear in its columns' hashes, and chunks add rows up: alone,
 exchanging a value. Every row is therefore hashed with its own key as the seed.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,11 +41,13 @@ SETTINGS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "transaction_timeout": "0",
+    "client_connection_check_interval": "5s",  # whoever asked may be gone, and the table large
 }
 """What changes how values are written, and what a comparison needs. Those that a version lacks are left out."""
 
 AS_IT_IS = frozenset({16, 17, 21, 23, 25, 26, 650, 869, 1043, 1082, 2950})
 """oids of bool, bytea, int2, int4, text, oid, cidr, inet, varchar, date, uuid: equal means the same bytes."""
+TEXTS = frozenset({25, 1042, 1043})
 PADDED = 1042
 """char(n): hashed without its blanks, which is right only where each value has as many as it must."""
 BINARY = {
@@ -79,14 +82,14 @@ class Column:
     def value(self) -> str:
         return f"{self.name}::{self.base_name}" if self.is_domain else self.name
 
-    @property
-    def part(self) -> str:
-        """An expression whose hash keeps every two values apart that look different."""
+    def part(self, *, recoded: bool) -> str:
+        """An expression whose hash keeps every two values apart that look different. `recoded`: see `relation`."""
         if self.base in BINARY:
             return f"pg_catalog.{BINARY[self.base]}({self.value})"
         if self.deterministic and (self.base in AS_IT_IS or (self.base == PADDED and self.modified)):
-            return self.name
-        return f'{self.output}({self.value})::pg_catalog.text collate "C"'
+            return f"pg_catalog.convert_to({self.value}, 'UTF8')" if recoded and self.base in TEXTS else self.name
+        text = f"{self.output}({self.value})::pg_catalog.text"
+        return f"pg_catalog.convert_to({text}, 'UTF8')" if recoded else f'{text} collate "C"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class Relation:
 
 
 COLUMNS = """
-select pg_catalog.quote_ident(a.attname), pg_catalog.format_type(a.atttypid, null), base.oid::int8,
+select a.attrelid::int8, pg_catalog.quote_ident(a.attname), pg_catalog.format_type(a.atttypid, null), base.oid::int8,
     pg_catalog.format_type(base.oid, -1), base.oid <> a.atttypid, base.typmod >= 0,
     coalesce(c.collisdeterministic, true), pg_catalog.format('%%I.%%I', n.nspname, p.proname)
 from pg_catalog.pg_attribute a
@@ -126,7 +129,7 @@ cross join lateral (
     select * from domain where typtype <> 'd') base
 join pg_catalog.pg_proc p on p.oid = base.typoutput join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 left join pg_catalog.pg_collation c on c.oid = a.attcollation
-where a.attrelid = %s::int8::oid and a.attnum > 0 and not a.attisdropped order by a.attnum"""
+where a.attrelid::int8 = any(%s) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum"""
 
 
 async def pin_settings(connection: Connection) -> None:
@@ -138,27 +141,30 @@ async def pin_settings(connection: Connection) -> None:
     )
 
 
-async def columns_of(connection: Connection, table: Table) -> list[Column]:
-    cursor = await connection.execute(COLUMNS, (table.oid,))
-    return [Column(*row) for row in await cursor.fetchall()]
+async def columns_of(connection: Connection, tables: Iterable[Table]) -> dict[int, list[Column]]:
+    """By a table's oid, in order."""
+    columns: dict[int, list[Column]] = {table.oid: [] for table in tables}
+    for oid, *column in await (await connection.execute(COLUMNS, (list(columns),))).fetchall():
+        columns[oid].append(Column(*column))
+    return columns
 
 
-def relation(table: Table, source: str, columns: list[Column]) -> Relation:
-    """Of a table with at least one column."""
+def relation(table: Table, source: str, columns: Sequence[Column], *, recoded: bool) -> Relation:
+    """Of a table with at least one column. `recoded`: the databases' encodings differ, texts are hashed as UTF-8."""
     everything = f"row({', '.join(column.name for column in columns)})::pg_catalog.text"
     if not table.key:
-        place = f'pg_catalog.hashtextextended({everything} collate "C", 0)'
+        place = _hash([f"pg_catalog.convert_to({everything}, 'UTF8')" if recoded else f'{everything} collate "C"'], "0")
         return Relation(table.name, source, _cut(everything), _positive(place), place)
     of_key = {column.name: column for column in columns if column.name in table.key}
     key = _cut(f"row({', '.join(table.key)})::pg_catalog.text")
     first = of_key[table.key[0]]
     if len(table.key) == 1 and first.base in INTEGERS:
         # the seed holds the whole key, so that its own hash needn't
-        parts = [column.name if column is first else column.part for column in columns]
+        parts = [column.name if column is first else column.part(recoded=recoded) for column in columns]
         place = f"{first.value}::pg_catalog.int8"
         return Relation(table.name, source, key, place, _hash(parts, place), first.name, source)
-    seed = _hash([of_key[name].part for name in table.key], "0")
-    content = _hash([column.part for column in columns], seed)
+    seed = _hash([of_key[name].part(recoded=recoded) for name in table.key], "0")
+    content = _hash([column.part(recoded=recoded) for column in columns], seed)
     return Relation(table.name, source, key, _positive(seed), content)
 
 

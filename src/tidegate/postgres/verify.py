@@ -31,12 +31,14 @@ Chunks = dict[int, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """One table on both sides."""
+    """One table on both sides: as the owner has it, and `others`, the follower's columns."""
 
-    here: Table
-    there: Table
+    table: Table
     extent: Extent
     parts: Sequence[tuple[Pages | None, Pages | None]]
+    columns: Sequence[Column]
+    others: Sequence[Column]
+    recoded: bool
 
 
 async def compare(
@@ -66,7 +68,7 @@ async def compare(
         found: dict[str, TableReport] = {}
 
         async def one(among: Sequence[Pair], both: Both) -> None:
-            found[both.here.name] = await _compare(among, both, None if held else drained, meter, held=held)
+            found[both.table.name] = await _compare(among, both, None if held else drained, meter, held=held)
             meter.count(0, tables=1)
 
         for both in tables:
@@ -80,7 +82,7 @@ async def compare(
 
         await side_by_side(*(work(pair) for pair in pairs))
         report.tables += [TableReport(name, 0, 0, (), "the table is on one side only", 1) for name in one_sided]
-        report.tables += [found[both.here.name] for both in tables]
+        report.tables += [found[both.table.name] for both in tables]
         if large_objects:
             note("comparing large objects")
             report.tables.append(await _compare_relation([first], LARGE_OBJECTS, 0, WHOLE, None, None, held=True))
@@ -94,27 +96,35 @@ async def _tables(pair: Pair) -> tuple[list[Both], list[str]]:
     common = [name for name in ours if name in theirs]
     here = await extents(pair.here, [ours[name].oid for name in common])
     there = await extents(pair.there, [theirs[name].oid for name in common])
+    columns = await columns_of(pair.here, [ours[name] for name in common])
+    others = await columns_of(pair.there, [theirs[name] for name in common])
+    recoded = await _encoding(pair.here) != await _encoding(pair.there)
     tables: list[Both] = []
     for name in common:
-        extent, other = here[ours[name].oid], there[theirs[name].oid]
-        tables.append(Both(ours[name], theirs[name], extent, parts(extent, other)))
+        table, other = ours[name], theirs[name]
+        extent = here[table.oid]
+        split = parts(extent, there[other.oid])
+        tables.append(Both(table, extent, split, columns[table.oid], others[other.oid], recoded))
     return tables, sorted(ours.keys() ^ theirs.keys())
+
+
+async def _encoding(connection: Connection) -> str:
+    row = await (await connection.execute("select pg_catalog.current_setting('server_encoding')")).fetchone()
+    return row[0] if row else ""
 
 
 async def _compare(
     pairs: Sequence[Pair], both: Both, drained: Drained | None, meter: Meter, *, held: bool
 ) -> TableReport:
-    columns = await columns_of(pairs[0].here, both.here)
-    others = await columns_of(pairs[0].there, both.there)
-    if difference := _columns_difference(columns, others):
-        return TableReport(both.here.name, 0, 0, (), difference, 1)
-    if not columns:
+    if difference := _columns_difference(both.columns, both.others):
+        return TableReport(both.table.name, 0, 0, (), difference, 1)
+    if not both.columns:
         return await _count(pairs[0], both, meter)
     shared = [
         replace(ours, deterministic=ours.deterministic and theirs.deterministic)
-        for ours, theirs in zip(columns, others, strict=True)
+        for ours, theirs in zip(both.columns, both.others, strict=True)
     ]
-    rows = relation(both.here, both.extent.source, shared)
+    rows = relation(both.table, both.extent.source, shared, recoded=both.recoded)
     return await _compare_relation(pairs, rows, both.extent.rows, both.parts, drained, meter, held=held)
 
 
@@ -217,4 +227,4 @@ async def _count(pair: Pair, both: Both, meter: Meter) -> TableReport:
     ours, theirs = await side_by_side(of(pair.here), of(pair.there))
     meter.count(ours)
     difference = "" if ours == theirs else "the number of rows differs"
-    return TableReport(both.here.name, ours, 1, (), difference, abs(ours - theirs))
+    return TableReport(both.table.name, ours, 1, (), difference, abs(ours - theirs))
