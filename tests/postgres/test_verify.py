@@ -107,11 +107,11 @@ async def test_sides_whose_keys_hardly_meet_are_compared(two):
 @pytest.mark.parametrize("key", ["id int primary key", "id text primary key", "id int"])
 async def test_where_everything_differs_it_is_looked_into_only_so_far_and_said_so(two, key):
     two.both(f"create table t ({key}, v text)")
-    two.here("insert into t select i, 'a' from generate_series(1, 30000) i")
-    two.there("insert into t select i, 'b' from generate_series(1, 30000) i")
+    two.here("insert into t select i, 'a' from generate_series(1, 12000) i")
+    two.there("insert into t select i, 'b' from generate_series(1, 12000) i")
     found = await two.table()
     assert not found.equal
-    assert 1_000 <= found.mismatched < 30_000
+    assert 1_000 <= found.mismatched < 24_000  # without a key, what is missing and what is extra count apart
     assert found.unexplored > 0
     assert "at least" in found.difference
     assert "not looked into" in found.difference
@@ -215,7 +215,7 @@ async def must_not_be_called() -> None:
 async def test_what_differs_is_looked_at_again_after_a_marker(two, key):
     """As while changes stream: the follower catches up when it is waited for, and the owner goes on writing."""
     two.both(
-        f"create table t (id {key} primary key, v int); insert into t select i, 0 from generate_series(1, 30000) i"
+        f"create table t (id {key} primary key, v int); insert into t select i, 0 from generate_series(1, 12000) i"
     )
     two.there("update t set v = -1 where id::int = 4321")
     two.here("update t set v = 1 where id::int % 2 = 0")
