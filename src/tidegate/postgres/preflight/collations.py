@@ -72,9 +72,8 @@ class LocaleFacts(Asked):
         """By what texts are sorted, and what is a letter; equal where both are the same on any system."""
         if self.provider == "i":
             return ("icu", self.locale or "")
-        if self.provider == "b":
-            return (_plain(self.locale or ""), _plain(self.locale or ""))
-        return (_plain(self.collate), _plain(self.ctype))
+        collate, ctype = (self.locale or "",) * 2 if self.provider == "b" else (self.collate, self.ctype)
+        return ("bytes" if _plain(collate) in BY_BYTES else _plain(collate), _plain(ctype))
 
 
 class Collation(Asked):
@@ -187,7 +186,7 @@ def _changed(facts: CollationFacts) -> list[str]:
         if each.name in azures and _plain(each.locale or "") not in BY_BYTES
     ]
     here, there = facts.aws, facts.azure
-    if facts.sorts and here.order == there.order and here.order[0] not in BY_BYTES:
+    if facts.sorts and here.order == there.order and here.order[0] != "bytes":
         pairs.append((_told(here), here.actual, there.actual))
     return [
         f"{name} ({ours or 'unknown'}; azure: {theirs or 'unknown'})"

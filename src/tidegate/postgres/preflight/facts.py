@@ -15,7 +15,7 @@ from tidegate.postgres.preflight.capacity import (
     judge_room,
     read_room,
 )
-from tidegate.postgres.preflight.check import Asked, all_rows, judged, one_row
+from tidegate.postgres.preflight.check import Asked, all_rows, judged
 from tidegate.postgres.preflight.collations import CollationFacts, judge_collations, read_collations
 from tidegate.postgres.preflight.contents import ContentsFacts, judge_contents, read_contents
 from tidegate.postgres.preflight.extensions import ExtensionFacts, judge_extensions, read_extensions
@@ -113,7 +113,7 @@ async def read_facts(
             ours, theirs = await side_by_side(
                 _side(here, aws, versions["aws"], logins, names), _side(there, azure, versions["azure"], logins, names)
             )
-            source = await _source(here, there, versions, frozenset(passwords), log)
+            source = await _source(here, there, versions, frozenset(passwords), log, ours.room.bytes)
             run = await read_run((aws, azure), (here, there), users, names)
             facts = facts.model_copy(update={"aws": ours, "azure": theirs, "source": source, "run": run})
     return facts.model_copy(update={"findings": tuple(judge(facts))})
@@ -143,13 +143,14 @@ async def _source(
     versions: dict[Cloud, int],
     passwords: frozenset[str],
     log: tuple[float, float],
+    size: int,
 ) -> SourceFacts:
     tables = await copied_tables(here)
     held = {
         "rows": sum(table.rows for table in tables),
         "tables": len(tables),
         "biggest": tables[0].name if tables else "",
-        **await one_row(here, "select pg_catalog.pg_database_size(current_database()) as bytes"),
+        "bytes": size,
     }
     return SourceFacts(
         identity=await read_identity(here),

@@ -17,7 +17,9 @@ select pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(
     case t.tgenabled when 'A' then 'ALWAYS' else 'REPLICA' end
 from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where t.tgenabled in ('A', 'R') and not t.tgisinternal and {OURS} and {NOT_OF_AN_EXTENSION} order by 1, 2
+where t.tgenabled in ('A', 'R') and not t.tgisinternal and {OURS} and {NOT_OF_AN_EXTENSION}
+    and not exists (select 1 from pg_catalog.pg_trigger root where root.tgenabled = t.tgenabled
+        and root.oid = (pg_catalog.to_jsonb(t) ->> 'tgparentid')::oid) order by 1, 2
 """
 EVENT_TRIGGERS = """
 select pg_catalog.quote_ident(t.evtname) || ' (' || t.evtevent || ')' from pg_catalog.pg_event_trigger t
