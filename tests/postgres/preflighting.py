@@ -1,5 +1,12 @@
-"""What a preflight doesn't pass, by check."""
+"""What a preflight doesn't pass, by check; of one shop for all tests of a file, each of which leaves it as it was."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from postgres.conftest import Shop
+from tidegate.lab.servers.postgres import Postgres
 from tidegate.postgres.database import DatabaseMove
 from tidegate.postgres.preflight import DatabaseFacts
 from tidegate.runbook.migration import Database
@@ -7,6 +14,14 @@ from tidegate.runbook.step import Finding
 
 PLANTING = "set allow_system_table_mods = on; "
 """What no statement makes, but a server may hold, is written to its catalog."""
+
+
+@contextmanager
+def one_shop(aws: Postgres, azure: Postgres) -> Iterator[Shop]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOP_APP_PASSWORD", "app")
+        patch.setenv("SHOP_LIMITED_PASSWORD", "limited")
+        yield Shop(aws, azure)
 
 
 def open_ones(facts: DatabaseFacts) -> dict[str, Finding]:

@@ -1,9 +1,18 @@
 """A database that can move passes; what a login lacks, and what else stands in the way of a move, is named."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from postgres.preflighting import PLANTING, troubles, verdicts
+from postgres.conftest import Shop
+from postgres.preflighting import PLANTING, one_shop, troubles, verdicts
 from tidegate.postgres.preflight import DatabaseFacts, judge
+
+
+@pytest.fixture(scope="module")
+def shop(postgres16, postgres18) -> Iterator[Shop]:
+    with one_shop(postgres16, postgres18) as shop:
+        yield shop
 
 
 async def test_a_database_that_can_move_passes_everything(shop):
@@ -39,7 +48,9 @@ async def test_settings_that_stay_behind_are_named_but_not_their_values(shop):
     shop.query("azure", f"alter role {shop.app} set work_mem = '5MB'")
     shop.query("azure", f"alter role {shop.app} in database {shop.name} set search_path = 'sales'")
     assert await troubles(shop) == {}
-    shop.query("azure", f"drop role {shop.app}")
+    shop.query("azure", f"drop role {shop.app}; alter database {shop.name} reset all")
+    shop.query("aws", f"alter database {shop.name} reset all; alter role {shop.app} reset all")
+    shop.query("aws", f"alter role {shop.app} in database {shop.name} reset all")
 
 
 async def test_a_login_that_is_no_superuser_is_told_all_that_it_would_need(shop):
@@ -81,7 +92,7 @@ async def test_a_login_that_is_no_superuser_is_told_all_that_it_would_need(shop)
         assert verdicts(found) == {"passwords": "inconclusive", "roles": "fail"}
         assert found["roles"].message.endswith(f": {limited}")  # it was granted something
     finally:
-        shop.query("aws", f"drop owned by {limited}, {bystander}")
+        shop.query("aws", f"select lo_unlink(4711); drop owned by {limited}, {bystander}")
         shop.query("aws", f"drop role {limited}")
         shop.query("aws", f"drop role {bystander}")
 
@@ -114,6 +125,7 @@ async def test_what_a_login_may_not_read_or_is_not_shown_is_named(shop):
         shop.query("aws", "alter table sales.hidden no force row level security")
         assert verdicts(await troubles(shop, aws=change)) == {"reading": "fail"}
     finally:
+        shop.query("aws", "drop schema closed cascade; drop table sales.hidden, sales.shown, sales.secret")
         shop.query("aws", f"drop owned by {limited}")
         shop.query("aws", f"drop role {limited}")
 
@@ -135,7 +147,7 @@ async def test_roles_that_nobody_makes_on_azure_are_named(shop):
         assert verdicts(await troubles(shop)) == {"owners": "fail"}
     finally:
         shop.query("aws", f"{PLANTING} update pg_class set relowner = 10 where relname = 'orphan'")
-        shop.query("aws", f"drop function sales.one(); drop role {boss}, {lender}")
+        shop.query("aws", f"drop table sales.orphan; drop function sales.one(); drop role {boss}, {lender}")
         shop.query("azure", f"drop role if exists {boss}, {lender}")
 
 
@@ -166,6 +178,7 @@ async def test_who_else_replicates_here_is_named(shop):
             shop.query(cloud, f"alter subscription {name} set (slot_name = none)")
             shop.query(cloud, f"drop subscription {name}")
         shop.query("aws", f"select pg_drop_replication_slot('cdc_{tag}')")
+        shop.query("aws", f"drop publication cdc_{tag}")
 
 
 @pytest.mark.parametrize(

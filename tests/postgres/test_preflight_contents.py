@@ -1,58 +1,72 @@
 """What a database may hold that doesn't follow by itself, planted in few databases."""
 
-import psycopg
+from collections.abc import Iterator
 
-from postgres.preflighting import PLANTING, troubles, verdicts
+import pytest
+
+from postgres.conftest import Shop
+from postgres.preflighting import PLANTING, one_shop, troubles, verdicts
 
 IDENTITIES = """
-create table sales.bare (a int);
-create table sales.nobody (id int primary key); alter table sales.nobody replica identity nothing;
-create table sales.later (id int primary key deferrable);
-create table sales."Upper" (a text not null); create unique index upper_once on sales."Upper" (upper(a));
-create table sales.null_one (a int unique);
-create table sales.ready (a int not null); create unique index ready_a on sales.ready (a);
-create table sales.gone (a int not null); create unique index gone_a on sales.gone (a);
-alter table sales.gone replica identity using index gone_a; drop index sales.gone_a;
-create table sales.parted (id int primary key) partition by range (id);
-create table sales.part partition of sales.parted for values from (0) to (9);
-alter table sales.part replica identity nothing;
+create schema planted;
+create table planted.bare (a int);
+create table planted.nobody (id int primary key); alter table planted.nobody replica identity nothing;
+create table planted.later (id int primary key deferrable);
+create table planted."Upper" (a text not null); create unique index upper_once on planted."Upper" (upper(a));
+create table planted.null_one (a int unique);
+create table planted.ready (a int not null); create unique index ready_a on planted.ready (a);
+create table planted.gone (a int not null); create unique index gone_a on planted.gone (a);
+alter table planted.gone replica identity using index gone_a; drop index planted.gone_a;
+create table planted.parted (id int primary key) partition by range (id);
+create table planted.part partition of planted.parted for values from (0) to (9);
+alter table planted.part replica identity nothing;
 
-create type sales.pair as (a int, b json);
-create domain sales.place as point;
-create table sales.whole (a int, at sales.place, docs json[], p sales.pair);
-alter table sales.whole replica identity full;
-create type sales.mood as enum ('good', 'bad');
-create table sales.whole_fine (a sales.mood, b jsonb, c varchar(3)[], d int4range, e tsvector);
-alter table sales.whole_fine replica identity full;
-create table sales.whole_keyed (id int primary key, doc json); alter table sales.whole_keyed replica identity full;
+create type planted.pair as (a int, b json);
+create domain planted.place as point;
+create table planted.whole (a int, at planted.place, docs json[], p planted.pair);
+alter table planted.whole replica identity full;
+create type planted.mood as enum ('good', 'bad');
+create table planted.whole_fine (a planted.mood, b jsonb, c varchar(3)[], d int4range, e tsvector);
+alter table planted.whole_fine replica identity full;
+create table planted.whole_keyed (id int primary key, doc json); alter table planted.whole_keyed replica identity full;
 
-create table sales.computed (a int not null, b int generated always as (a + 1) stored primary key);
+create table planted.computed (a int not null, b int generated always as (a + 1) stored primary key);
 """
 
 CONTENTS = """
-create unlogged table sales.fleeting (id int primary key);
+create schema planted;
+create table planted.log (id int primary key);
+create table planted.split (id int primary key) partition by range (id);
+create table planted.split_1 partition of planted.split for values from (0) to (9);
+create unlogged table planted.fleeting (id int primary key);
 create foreign data wrapper nowhere; create server nowhere foreign data wrapper nowhere;
-create foreign table sales.elsewhere (id int) server nowhere;
-create table sales.named (id int primary key, what regclass[], role regrole);
-create table sales.numbered (id int primary key, file oid);
-create type sales.mood as enum ('good', 'bad');
-create table sales.hashed (mood sales.mood primary key) partition by hash (mood);
-create sequence sales.short as smallint; select setval('sales.short', 32000);
-create sequence sales.down increment -1 minvalue -10 maxvalue -1; select setval('sales.down', -10);
-create sequence sales.round as smallint cycle; select setval('sales.round', 32000);
-create function sales.handle() returns language_handler language c as '$libdir/plpgsql', 'plpgsql_call_handler';
-create function sales.peek() returns bigint language sql as 'select count(*) from pg_catalog.pg_largeobject';
-create materialized view sales.summary as select count(*) from sales.customers;
-create function sales.noop() returns trigger language plpgsql as 'begin return new; end';
-create trigger always before update on sales.customers for each row execute function sales.noop();
-create trigger "On Replica" before update on sales.events for each row execute function sales.noop();
-create trigger plain before update on sales.customers for each row execute function sales.noop();
-alter table sales.customers enable always trigger always;
-alter table sales.events enable replica trigger "On Replica";
-create function sales.watch() returns event_trigger language plpgsql as 'begin end';
-create event trigger watch on ddl_command_end execute function sales.watch();
-create event trigger asleep on ddl_command_end execute function sales.watch(); alter event trigger asleep disable;
+create foreign table planted.elsewhere (id int) server nowhere;
+create table planted.named (id int primary key, what regclass[], role regrole);
+create table planted.numbered (id int primary key, file oid);
+create type planted.mood as enum ('good', 'bad');
+create table planted.hashed (mood planted.mood primary key) partition by hash (mood);
+create sequence planted.short as smallint; select setval('planted.short', 32000);
+create sequence planted.down increment -1 minvalue -10 maxvalue -1; select setval('planted.down', -10);
+create sequence planted.round as smallint cycle; select setval('planted.round', 32000);
+create function planted.handle() returns language_handler language c as '$libdir/plpgsql', 'plpgsql_call_handler';
+create function planted.peek() returns bigint language sql as 'select count(*) from pg_catalog.pg_largeobject';
+create materialized view planted.summary as select count(*) from planted.log;
+create function planted.noop() returns trigger language plpgsql as 'begin return new; end';
+create trigger always before update on planted.log for each row execute function planted.noop();
+create trigger "On Replica" before update on planted.split for each row execute function planted.noop();
+create trigger plain before update on planted.log for each row execute function planted.noop();
+alter table planted.log enable always trigger always;
+alter table planted.split enable replica trigger "On Replica";
+create function planted.watch() returns event_trigger language plpgsql as 'begin end';
+create event trigger watch on ddl_command_end execute function planted.watch();
+create event trigger asleep on ddl_command_end execute function planted.watch(); alter event trigger asleep disable;
 """
+
+
+@pytest.fixture(scope="module")
+def shop(postgres16, postgres18) -> Iterator[Shop]:
+    with one_shop(postgres16, postgres18) as shop:
+        yield shop
 
 
 async def test_tables_whose_changed_rows_could_not_be_found_again_are_named(shop):
@@ -61,30 +75,30 @@ async def test_tables_whose_changed_rows_could_not_be_found_again_are_named(shop
     assert verdicts(found) == {"keys": "fail", "equality": "fail", "generated_keys": "fail"}
     keys = found["keys"].message
     for each in (
-        'sales."Upper" (upper_once is on an expression)',
-        "sales.bare",
-        "sales.gone",
-        "sales.later (later_pkey is deferrable)",
-        "sales.nobody (REPLICA IDENTITY NOTHING)",
-        "sales.null_one (null_one_a_key takes nulls)",
-        "sales.part (REPLICA IDENTITY NOTHING)",
-        "sales.ready",
+        'planted."Upper" (upper_once is on an expression)',
+        "planted.bare",
+        "planted.gone",
+        "planted.later (later_pkey is deferrable)",
+        "planted.nobody (REPLICA IDENTITY NOTHING)",
+        "planted.null_one (null_one_a_key takes nulls)",
+        "planted.part (REPLICA IDENTITY NOTHING)",
+        "planted.ready",
     ):
         assert each in keys
     assert keys.count(",") == 7
-    assert "ALTER TABLE sales.ready REPLICA IDENTITY USING INDEX ready_a" in found["keys"].mend
-    assert "sales.whole (at sales.place, docs json[], p sales.pair)" in found["equality"].message
-    assert "sales.whole_" not in found["equality"].message
-    assert found["generated_keys"].message.endswith("sales.computed")
+    assert "ALTER TABLE planted.ready REPLICA IDENTITY USING INDEX ready_a" in found["keys"].mend
+    assert "planted.whole (at planted.place, docs json[], p planted.pair)" in found["equality"].message
+    assert "planted.whole_" not in found["equality"].message
+    assert found["generated_keys"].message.endswith("planted.computed")
+    shop.query("aws", "drop schema planted cascade")
 
 
 async def test_what_does_not_go_over_by_itself_is_named(shop):
     shop.query("aws", CONTENTS)
     space = f"space_{shop.name}"
-    with psycopg.connect(shop.aws.full_dsn(shop.name), autocommit=True) as admin:
-        admin.execute("set allow_in_place_tablespaces = on")
-        admin.execute(f"create tablespace {space} location ''")
-        admin.execute(f"create table sales.spaced (id int primary key) tablespace {space}")
+    shop.query("aws", f"alter role postgres in database {shop.name} set allow_in_place_tablespaces = on")
+    shop.query("aws", f"create tablespace {space} location ''")
+    shop.query("aws", f"create table planted.spaced (id int primary key) tablespace {space}")
     try:
         found = await troubles(shop)
         assert verdicts(found) == {
@@ -101,19 +115,19 @@ async def test_what_does_not_go_over_by_itself_is_named(shop):
             "tablespaces": "fail",
         }
         told = {check: each.message for check, each in found.items()}
-        assert told["unlogged"].endswith(": sales.fleeting")
-        assert told["foreign_tables"].endswith(": sales.elsewhere")
-        assert told["oids"].endswith(": sales.named.role regrole, sales.named.what regclass")
-        assert told["oid_columns"].endswith(": sales.numbered.file")
-        assert told["hash_partitions"].endswith(": sales.hashed")
-        assert told["sequences"].endswith(": sales.down, sales.short")
-        assert told["c_functions"].endswith(": sales.handle")
-        assert told["large_object_readers"].endswith(": sales.peek")
+        assert told["unlogged"].endswith(": planted.fleeting")
+        assert told["foreign_tables"].endswith(": planted.elsewhere")
+        assert told["oids"].endswith(": planted.named.role regrole, planted.named.what regclass")
+        assert told["oid_columns"].endswith(": planted.numbered.file")
+        assert told["hash_partitions"].endswith(": planted.hashed")
+        assert told["sequences"].endswith(": planted.down, planted.short")
+        assert told["c_functions"].endswith(": planted.handle")
+        assert told["large_object_readers"].endswith(": planted.peek")
         assert told["triggers"].endswith(
-            ': "On Replica" on sales.events (ENABLE REPLICA), always on sales.customers (ENABLE ALWAYS)'
+            ': "On Replica" on planted.split (ENABLE REPLICA), always on planted.log (ENABLE ALWAYS)'
         )
         assert told["aws.event_triggers"].endswith(": watch (ddl_command_end)")
-        assert told["tablespaces"].endswith(f": {space}, of sales.spaced")
+        assert told["tablespaces"].endswith(f": {space}, of planted.spaced")
         shop.query("aws", "select lo_from_bytea(4711, repeat('x', 9000)::bytea)")
         facts = await shop.move().facts()
         passed = {each.check: each.message for each in facts.findings if each.verdict == "pass"}
@@ -121,7 +135,7 @@ async def test_what_does_not_go_over_by_itself_is_named(shop):
         assert passed["large_objects"].startswith("1 large objects of ")
         assert "1 materialized views (refreshed" in passed["contents"]
     finally:
-        shop.query("aws", "drop table sales.spaced")
+        shop.query("aws", "drop schema planted cascade; drop foreign data wrapper nowhere cascade")
         shop.query("aws", f"drop tablespace {space}")
 
 
@@ -153,3 +167,5 @@ async def test_extensions_that_azure_lacks_or_has_older_and_their_rows_are_named
     assert found["extension_rows"].message.endswith(": public.jobs of vector")
     shop.query("aws", "truncate public.jobs")
     assert "extension_rows" not in await troubles(shop)
+    shop.query("aws", f"{PLANTING} delete from pg_extension where extname = 'pg_cron'")
+    shop.query("aws", "drop extension vector")

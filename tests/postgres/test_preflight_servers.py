@@ -3,15 +3,15 @@
 import shutil
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
-from postgres.preflighting import PLANTING, open_ones, troubles, verdicts
+from postgres.conftest import Shop
+from postgres.preflighting import PLANTING, one_shop, open_ones, troubles, verdicts
 from tidegate.lab.servers import postgres
 from tidegate.lab.servers.postgres import Postgres
 from tidegate.postgres.database import DatabaseMove
 from tidegate.postgres.preflight import DatabaseFacts, judge
-from tidegate.postgres.preflight.capacity import LogFacts, RoomFacts, judge_log, judge_room
+from tidegate.postgres.preflight.capacity import LogFacts, RoomFacts, begin_log, end_log, judge_log, judge_room
 from tidegate.postgres.preflight.collations import Collation, CollationFacts, LocaleFacts, judge_collations
 from tidegate.postgres.preflight.providers import judge_provider
 from tidegate.runbook.migration import Database
@@ -26,6 +26,12 @@ CRAMPED = {
     "max_slot_wal_keep_size": "1MB",
     "max_prepared_transactions": "3",
 }
+
+
+@pytest.fixture(scope="module")
+def shop(postgres16, postgres18) -> Iterator[Shop]:
+    with one_shop(postgres16, postgres18) as shop:
+        yield shop
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +146,16 @@ async def test_on_azure_extensions_are_allowed_and_loaded_first(shop):
     assert "server parameter azure.extensions" in found["allow_list"].mend
     shop.query("azure", f"{planting} ''")
     assert "pg_cron, vector" in (await troubles(shop))["allow_list"].message
+    shop.query("azure", f"alter role postgres in database {shop.name} reset all")
+    shop.query("aws", f"{PLANTING} delete from pg_extension where extname = 'pg_cron'")
+    shop.query("aws", "drop extension vector")
 
 
 async def test_on_azure_a_small_database_is_known_to_fit_and_a_large_one_is_not(shop):
     """Planted: azure.extensions. Sizes and workers are changed in the facts: no test fills a disk."""
     shop.query("azure", f"alter role postgres in database {shop.name} set azure.extensions = ''")
     facts = await shop.move().facts()
+    shop.query("azure", f"alter role postgres in database {shop.name} reset all")
     assert [each.verdict for each in facts.findings if each.check == "room"] == ["pass"]
     large = RoomFacts(bytes=30 * 2**30, server_bytes=0, free_connections=50, connections=50)
     (found,) = judge_room("here", "azure", large, large)
@@ -178,15 +188,13 @@ def test_the_log_that_is_kept_while_a_hundred_gigabytes_are_copied(rate, cap, lo
 
 
 async def test_how_fast_log_is_written_is_measured(shop):
-    with psycopg.connect(shop.aws.full_dsn(shop.name), autocommit=True) as admin:
-        quiet = (await shop.move().facts()).source.log.rate
-        admin.execute("create table sales.written (t text)")
-        pause = admin.pipeline
-        with pause():
-            for _ in range(3):
-                admin.execute("insert into sales.written select repeat('x', 1000) from generate_series(1, 20000)")
-            measured = await shop.move().facts()
-    assert measured.source.log.rate >= quiet >= 0
+    async with shop.move().aws.session() as connection:
+        first = await begin_log(connection)
+        shop.query("aws", "create table sales.written as select repeat('x', 1000) from generate_series(1, 20000)")
+        log = await end_log(connection, 16, first)
+    assert log.rate > 100_000
+    assert log.cap is None
+    shop.query("aws", "drop table sales.written")
 
 
 async def test_another_encoding_and_another_locale_are_named(shop):
@@ -205,6 +213,7 @@ async def test_a_collation_that_azure_does_not_have_is_named(shop):
     found = await troubles(shop)
     assert verdicts(found) == {"collations": "fail"}
     assert found["collations"].message.endswith(": pg_catalog.planted")
+    shop.query("aws", f"{PLANTING} alter table sales.customers drop code; drop collation pg_catalog.planted")
 
 
 async def test_indexes_of_another_version_of_the_library_are_named(shop):
