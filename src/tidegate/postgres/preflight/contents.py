@@ -25,10 +25,7 @@ select
     array(select {NAME} from {RELATION} where {USERS} and c.relkind = 'r' and c.relpersistence = 'u') as unlogged,
     array(select {NAME} from {RELATION} where {USERS} and c.relkind = 'f') as foreign_tables,
     array(select {NAME} from {RELATION} where {USERS} and c.relkind = 'm') as views,
-    array(select {NAME} from {RELATION} join pg_catalog.pg_tablespace t on t.oid = c.reltablespace
-        where {USERS} and t.spcname <> 'pg_default') as elsewhere,
-    array(select distinct t.spcname::text from {RELATION} join pg_catalog.pg_tablespace t on t.oid = c.reltablespace
-        where {USERS} and t.spcname <> 'pg_default') as tablespaces,
+    array(select {NAME} from {RELATION} where {USERS} and c.reltablespace <> 0) as spaced,
     array(select pg_catalog.format('%I.%I', n.nspname, p.proname) from pg_catalog.pg_proc p
         join pg_catalog.pg_namespace n on n.oid = p.pronamespace
         join pg_catalog.pg_language l on l.oid = p.prolang where l.lanname = 'c' and {OURS}
@@ -79,7 +76,7 @@ where c.relkind = 'S' and {USERS} order by 1
 
 
 class ContentsFacts(Asked):
-    """Names, quoted; columns with their types. `elsewhere`: relations in `tablespaces` of their own."""
+    """Names, quoted; columns with their types. `spaced`: relations in a tablespace of their own."""
 
     rows: int
     bytes: int
@@ -88,8 +85,7 @@ class ContentsFacts(Asked):
     unlogged: list[str]
     foreign_tables: list[str]
     views: list[str]
-    elsewhere: list[str]
-    tablespaces: list[str]
+    spaced: list[str]
     c_functions: list[str]
     large_object_readers: list[str]
     large_objects: int
@@ -115,9 +111,7 @@ async def read_contents(connection: Connection, room: dict[str, Any]) -> Content
     )
 
 
-def judge_contents(where: str, facts: ContentsFacts, tablespaces_there: list[str]) -> list[Finding]:
-    """`tablespaces_there`: of the target."""
-
+def judge_contents(where: str, facts: ContentsFacts) -> list[Finding]:
     def absent(check: str, message: str, names: list[str], wrong: str, mend: str, **how: Any) -> Finding:
         told = wrong.format(listed(names)) if names else ""
         return judged(check, where, message, wrong=told, mend=mend, **how)
@@ -127,12 +121,12 @@ def judge_contents(where: str, facts: ContentsFacts, tablespaces_there: list[str
     registered = [f"{name} {kind}" for name, kind in facts.by_oid.items() if kind != "oid"]
     plain = [name for name, kind in facts.by_oid.items() if kind == "oid"]
     unowned = f", {len(facts.unowned_sequences)} of them of no column" if facts.unowned_sequences else ""
-    lost = sorted(set(facts.tablespaces) - set(tablespaces_there))
+    spaced = f", {len(facts.spaced)} relations out of a tablespace into the default one" if facts.spaced else ""
     return [
         judged(
             "contents",
             where,
-            f"{facts.tables} tables with about {facts.rows:,} rows{views}; {size(facts.bytes)}{biggest}",
+            f"{facts.tables} tables with about {facts.rows:,} rows{views}{spaced}; {size(facts.bytes)}{biggest}",
             wrong="" if facts.tables else "there is no table in the database on aws that the login can see",
             mend="see whether the dsn names the right database, or approve to move it as it is",
             verdict="inconclusive",
@@ -198,13 +192,6 @@ def judge_contents(where: str, facts: ContentsFacts, tablespaces_there: list[str
             "sequences have less than a tenth of their range left: {}",
             "ALTER SEQUENCE ... AS bigint MAXVALUE ..., and the column with it; or approve",
             verdict="inconclusive",
-        ),
-        judged(
-            "tablespaces",
-            where,
-            "every tablespace is on azure",
-            wrong=f"tablespaces that azure doesn't have: {listed(lost)}, of {listed(facts.elsewhere)}" if lost else "",
-            mend="ALTER TABLE (or INDEX) ... SET TABLESPACE pg_default",
         ),
         absent(
             "c_functions",

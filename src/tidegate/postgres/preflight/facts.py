@@ -69,7 +69,6 @@ class SideFacts(Asked):
     rights: RightsFacts
     neighbours: NeighbourFacts
     event_triggers: list[str]
-    tablespaces: list[str]
 
 
 class SourceFacts(Asked):
@@ -133,7 +132,6 @@ async def _side(connection: Connection, server: Server, version: int, logins: li
         rights=await read_rights(connection, logins),
         neighbours=await read_neighbours(connection),
         event_triggers=await read_event_triggers(connection),
-        tablespaces=[row[0] for row in await all_rows(connection, "select spcname from pg_catalog.pg_tablespace")],
     )
 
 
@@ -182,7 +180,7 @@ def judge(facts: DatabaseFacts) -> list[Finding]:
         found += judge_provider(cloud, where, side.provider, list(source.extensions.in_use))
     provider = aws.provider.provider
     found += judge_identity(aws.where, source.identity)
-    found += judge_contents(aws.where, source.contents, azure.tablespaces)
+    found += judge_contents(aws.where, source.contents)
     found.append(judge_triggers(aws.where, source.triggers))
     found += judge_reading(aws.where, source.reading, aws.rights.login)
     found += judge_roles(azure.where, source.roles)
