@@ -121,7 +121,7 @@ def judge_contents(where: str, facts: ContentsFacts) -> list[Finding]:
     registered = [f"{name} {kind}" for name, kind in facts.by_oid.items() if kind != "oid"]
     plain = [name for name, kind in facts.by_oid.items() if kind == "oid"]
     unowned = f", {len(facts.unowned_sequences)} of them of no column" if facts.unowned_sequences else ""
-    spaced = f", {len(facts.spaced)} relations out of a tablespace into the default one" if facts.spaced else ""
+    spaced = f", out of their tablespaces {listed(facts.spaced)}" if facts.spaced else ""
     return [
         judged(
             "contents",
