@@ -10,7 +10,7 @@ from tidegate.runbook.step import Finding
 
 pytestmark = pytest.mark.usefixtures("secrets")
 PASSES = Finding(check="edge.routes", verdict="pass", message="everybody is on AWS")
-FAILS = Finding(check="orders.wal_level", verdict="fail", message="wal_level is replica; set it to logical")
+FAILS = Finding(check="orders.wal_level", verdict="fail", message="wal_level is replica", mend="set it to logical")
 
 
 @pytest.fixture
@@ -85,7 +85,9 @@ def test_a_plan_whose_preflight_fails_is_shown_and_not_saved(cli, failing, tmp_p
     assert done.exit_code == 4
     assert "preflight: 1 of 2 checks pass" in done.stdout
     assert "fail  orders.wal_level: wal_level is replica" in done.stdout
-    assert done.stderr.startswith("preflight: 1 of 2 checks fail\n  orders.wal_level: ")
+    assert "    mend: set it to logical\n" in done.stdout
+    listed = "  orders.wal_level: wal_level is replica\n    mend: set it to logical\n"
+    assert done.stderr.startswith(f"preflight: 1 of 2 checks fail\n{listed}")
     assert not output.exists()
 
 

@@ -246,37 +246,6 @@ async def test_a_target_with_anything_in_it_is_refused_and_left_alone(shop):
     shop.query("azure", "drop table precious")
 
 
-async def test_preflight_names_what_replication_can_not_carry(shop):
-    shop.query("aws", "create table sales.keyless (a int); create unlogged table sales.fleeting (id int primary key)")
-    failed = {f.check: f.message for f in (await shop.move().facts()).findings if f.verdict == "fail"}
-    assert set(failed) == {"keys", "unlogged"}
-    assert "sales.keyless" in failed["keys"]
-    assert "sales.fleeting" in failed["unlogged"]
-
-
-async def test_preflight_names_settings_that_stay_behind_but_not_their_values(shop):
-    shop.query("aws", f"alter database {shop.name} set app.secret = 'hunter2'")
-    shop.query("aws", f"alter role {shop.app} set statement_timeout = '5s'")
-    shop.query("aws", f"alter role {shop.app} in database {shop.name} set search_path = 'sales'")
-
-    async def settings() -> tuple[str, str]:
-        facts = await shop.move().facts()
-        assert "hunter2" not in facts.model_dump_json()
-        return next((each.verdict, each.message) for each in facts.findings if each.check == "settings")
-
-    verdict, message = await settings()
-    assert verdict == "inconclusive"
-    for each in ("app.secret of the database", f"search_path of role {shop.app} in the database"):
-        assert each in message
-    assert f"statement_timeout of role {shop.app};" in message
-    shop.query("azure", f"create role {shop.app}")
-    shop.query("azure", f"alter database {shop.name} set app.secret = 'hunter2'")
-    shop.query("azure", f"alter role {shop.app} set statement_timeout = '5s'")
-    shop.query("azure", f"alter role {shop.app} in database {shop.name} set search_path = 'sales'")
-    assert (await settings())[0] == "pass"
-    shop.query("azure", f"drop role {shop.app}")
-
-
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
@@ -292,32 +261,6 @@ async def test_a_server_that_can_not_be_used_is_named_with_the_reason(shop, chan
     with pytest.raises(error, match=f"(?s){text}") as caught:
         await DatabaseMove("orders", Database.model_validate(document), "run-1").facts()
     assert shop.aws.password not in str(caught.value)
-
-
-async def test_a_login_that_is_no_superuser_is_told_before_the_run_what_it_would_need_in_the_middle_of_it(shop):
-    """As on a managed server, where nobody is one."""
-    limited = f"limited_{shop.name}"
-    shop.query("aws", f"create role {limited} login createrole replication password 'limited'")
-    shop.query("aws", f"grant create on database {shop.name} to {limited}")
-    document = shop.spec.model_dump(mode="json")
-    document["aws"] |= {"dsn": shop.aws.dsn(shop.name, limited), "password": "env:SHOP_LIMITED_PASSWORD"}
-
-    async def failed() -> dict[str, str]:
-        facts = await DatabaseMove("orders", Database.model_validate(document), "run-1").facts()
-        return {each.check: each.message for each in facts.findings if each.verdict == "fail"}
-
-    try:
-        found = await failed()
-        assert set(found) == {"aws.sessions", "aws.logins", "aws.owners"}
-        assert "grant pg_monitor" in found["aws.sessions"]
-        assert f"may not alter {shop.app} on aws" in found["aws.logins"]
-        assert f"owner_{shop.name} on aws" in found["aws.owners"]
-        shop.query("aws", f"grant pg_monitor, owner_{shop.name} to {limited}")
-        shop.query("aws", f"grant {shop.app} to {limited} with admin option")
-        assert await failed() == {}
-    finally:
-        shop.query("aws", f"drop owned by {limited}")
-        shop.query("aws", f"drop role {limited}")
 
 
 async def test_a_role_that_was_never_closed_is_not_opened_either(shop):

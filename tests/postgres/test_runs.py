@@ -15,7 +15,7 @@ def quiet(text: str, **_: object) -> None:
 
 
 def failed(facts: database.DatabaseFacts) -> dict[str, str]:
-    return {each.check: each.message for each in facts.findings if each.verdict == "fail"}
+    return {each.check: f"{each.message}; {each.mend}" for each in facts.findings if each.verdict == "fail"}
 
 
 async def test_what_a_forced_rollback_left_on_azure_is_not_dropped_by_the_next_run(shop):

@@ -140,13 +140,22 @@ def test_a_forced_rollback_names_the_writes_and_where_they_are_listed(plan):
     assert "its undoing is not on record" in told.text
 
 
+def test_a_finding_shows_its_mend(plan):
+    teller = Teller(plan)
+    teller.tell("stage-began", stage="replicate")
+    teller.tell("step-began", stage="replicate", step="replicate-orders")
+    found = Finding(check="orders.keys", verdict="fail", message="no key", mend="add a primary key").model_dump()
+    teller.tell("step-failed", {"error": "no key", "findings": [found]}, stage="replicate", step="replicate-orders")
+    assert "mend: add a primary key" in page(teller.events).text
+
+
 @pytest.mark.parametrize("rehearsed_too", [False, True])
 def test_hostile_text_stays_text(plan, rehearsed_too):
     teller = Teller(plan)
     teller.tell("stage-began", stage="replicate")
     teller.tell("step-began", stage="replicate", step="replicate-orders")
     teller.tell("step-note", {"text": HOSTILE, "figures": {}}, stage="replicate", step="replicate-orders")
-    found = Finding(check=HOSTILE, verdict="fail", message=HOSTILE).model_dump()
+    found = Finding(check=HOSTILE, verdict="fail", message=HOSTILE, where=HOSTILE, mend=HOSTILE).model_dump()
     teller.tell("step-failed", {"error": HOSTILE, "findings": [found]}, stage="replicate", step="replicate-orders")
     teller.tell("fault", {"text": HOSTILE})
     teller.tell("traffic", {"requests": 1, "errors": 0, "aws": 1, "azure": 0, "lag": {HOSTILE: 5}})

@@ -25,8 +25,13 @@ def must_pass(findings: Sequence[Finding]) -> None:
     """Raises CheckFailed with everything that the preflight found wrong."""
     failed = [finding for finding in findings if finding.verdict == "fail"]
     if failed:
-        listed = "\n".join(f"  {finding.check}: {finding.message}" for finding in failed)
+        listed = "\n".join(_listed(finding) for finding in failed)
         raise CheckFailed(f"{len(failed)} of {len(findings)} checks fail\n{listed}", where="preflight")
+
+
+def _listed(finding: Finding) -> str:
+    mend = f"\n    mend: {finding.mend}" if finding.mend else ""
+    return f"  {finding.check}: {finding.message}{mend}"
 
 
 @click.command()

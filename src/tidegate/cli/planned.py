@@ -86,6 +86,8 @@ class Planned:
                     (finding.verdict, VERDICTS[finding.verdict]), f"  {finding.check}: {finding.message}"
                 )
                 yield _indented(2, text)
+                if finding.mend:
+                    yield _indented(4, Text(f"mend: {finding.mend}", style="dim"))
 
     def _stage(self, stage: Stage) -> Iterator[Text | Padding]:
         traits = [

@@ -72,7 +72,8 @@ async def _conclusive(
         failed = [finding for finding in findings if finding.verdict == "fail"]
         if failed:
             driver.add("step-found", {"findings": _dump(findings)}, stage=stage, step=step.name)
-            raise CheckFailed("; ".join(_named(f, step) for f in failed), where=step.name)
+            mends = dict.fromkeys(finding.mend for finding in failed if finding.mend)
+            raise CheckFailed("; ".join(_named(f, step) for f in failed), where=step.name, mend="; ".join(mends))
         if _accepted(findings, context, step):
             break
         open_ones = [finding for finding in findings if finding.verdict == "inconclusive"]

@@ -77,7 +77,7 @@ class DatabaseMove:
 
     async def facts(self, users: Collection[str] = ()) -> DatabaseFacts:
         """`users`: as whom the workload logs in."""
-        return await read_facts(self.aws, self.azure, users, self.names)
+        return await read_facts(self.aws, self.azure, users, self.names, self.spec.passwords)
 
     async def ping(self, cloud: Cloud) -> None:
         async with self.servers[cloud].session() as connection:  # a new one: whether it takes any is the question

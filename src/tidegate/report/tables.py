@@ -42,7 +42,7 @@ def pill(text: str, tone: str) -> Html:
 
 
 def finding(found: Finding) -> Html:
-    """The verdict, with what was observed and what could have been detected, unless its message says so."""
+    """The verdict, with what was observed and what could have been detected, unless its message says so; the mend."""
     figures: list[str] = []
     if found.observed is not None and f"{found.observed:,.0f}" not in found.message:
         figures.append(f"observed {count(found.observed)}")
@@ -52,7 +52,14 @@ def finding(found: Finding) -> Html:
     return element(
         "div",
         verdict(found.verdict),
-        element("span", fragment(clipped(found.message), element("small", told) if told else None)),
+        element(
+            "span",
+            fragment(
+                clipped(found.message),
+                element("small", told) if told else None,
+                element("small", fragment("mend: ", clipped(found.mend))) if found.mend else None,
+            ),
+        ),
         class_="finding",
     )
 

@@ -37,13 +37,18 @@ class Action(BaseModel):
 
 
 class Finding(BaseModel):
-    """One check's verdict, with what was observed and what it could have detected."""
+    """One check's verdict, with what was observed and what it could have detected.
+
+    `where`: the server or thing that was looked at; `mend`: what to do about it. Empty where there is nothing to say.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     check: str
     verdict: Verdict
     message: str
+    where: str = ""
+    mend: str = ""
     observed: float | None = None
     detectable: float | None = None
 

@@ -1,0 +1,103 @@
+"""Roles that have to be there on azure, and logins that need a password there.
+
+The copy makes the application's roles. It doesn't make superusers, replication roles, its own login or what a
+provider has made; if one of those owns anything, or was granted anything or is somebody's group, it has to exist.
+"""
+
+from tidegate.postgres.catalog import OURS, Role, roles
+from tidegate.postgres.preflight.check import Asked, all_rows, judged, listed
+from tidegate.postgres.server import Connection
+from tidegate.runbook.step import Finding
+
+__all__ = ["RoleFacts", "judge_roles", "read_roles"]
+
+OWNERS = f"""
+with objects as (
+    select 'pg_catalog.pg_class'::regclass as catalog, c.oid, c.relowner as owner from pg_catalog.pg_class c
+        join pg_catalog.pg_namespace n on n.oid = c.relnamespace where {OURS}
+    union all
+    select 'pg_catalog.pg_proc'::regclass, p.oid, p.proowner from pg_catalog.pg_proc p
+        join pg_catalog.pg_namespace n on n.oid = p.pronamespace where {OURS}
+    union all
+    select 'pg_catalog.pg_type'::regclass, t.oid, t.typowner from pg_catalog.pg_type t
+        join pg_catalog.pg_namespace n on n.oid = t.typnamespace where {OURS}
+    union all
+    select 'pg_catalog.pg_namespace'::regclass, n.oid, n.nspowner from pg_catalog.pg_namespace n
+        where {OURS} and n.nspname <> 'public'
+    union all
+    select d.classid, d.objid, d.refobjid from pg_catalog.pg_shdepend d
+        where d.refclassid = 'pg_catalog.pg_authid'::regclass and d.deptype in ('o', 'a', 'r')
+        and d.dbid = (select oid from pg_catalog.pg_database where datname = current_database()))
+select distinct o.owner::int8, r.rolname::text from objects o left join pg_catalog.pg_roles r on r.oid = o.owner
+where not exists (select 1 from pg_catalog.pg_depend e
+    where e.classid = o.catalog and e.objid = o.oid and e.deptype = 'e') and o.owner <> 0
+    and coalesce(r.rolname, '') !~ '^tidegate_'
+"""
+
+
+class RoleFacts(Asked):
+    """`absent`: on azure, and not made by the copy. `ghosts`: OIDs of owners that no longer exist on aws.
+
+    `without_password`: logins of which the migration names no password; `readable`: whether aws shows their hashes.
+    """
+
+    moved: list[str]
+    absent: list[str]
+    ghosts: list[int]
+    without_password: list[str]
+    readable: bool
+
+
+async def read_roles(here: Connection, there: Connection, passwords: frozenset[str]) -> RoleFacts:
+    moved = await roles(here)
+    owners = await all_rows(here, OWNERS)
+    present = {row[0] for row in await all_rows(there, "select rolname from pg_catalog.pg_roles")}
+    readable = await all_rows(here, "select pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')")
+    return RoleFacts(
+        moved=[role.name for role in moved],
+        absent=_absent(moved, {name for _, name in owners if name is not None}, present),
+        ghosts=sorted(oid for oid, name in owners if name is None),
+        without_password=[role.name for role in moved if role.login and role.name not in passwords],
+        readable=readable[0][0],
+    )
+
+
+def _absent(moved: list[Role], owners: set[str], present: set[str]) -> list[str]:
+    named = owners | {group for role in moved for group in role.member_of}
+    return sorted(named - {role.name for role in moved} - present)
+
+
+def judge_roles(where: str, facts: RoleFacts) -> list[Finding]:
+    hashes = "; their hashes can be read on aws" if facts.without_password else ""
+    unknown = "" if facts.readable else listed(facts.without_password)
+    return [
+        judged(
+            "roles",
+            where,
+            "every role that owns, was granted or lends anything will be on azure",
+            wrong=f"roles that own or were granted something on aws, or lend it to others, aren't on azure, and aren't "
+            f"made by the copy: {listed(facts.absent)}"
+            if facts.absent
+            else "",
+            mend="CREATE ROLE on azure, or on aws REASSIGN OWNED, REVOKE",
+        ),
+        judged(
+            "owners",
+            where,
+            "every object's owner exists",
+            wrong=f"objects on aws belong to, or name, roles that don't exist: OID {', '.join(map(str, facts.ghosts))}"
+            if facts.ghosts
+            else "",
+            mend="ALTER ... OWNER TO a role that exists; REVOKE what was granted to the one that is gone",
+        ),
+        judged(
+            "passwords",
+            where,
+            f"{len(facts.moved)} roles go over with their passwords{hashes}",
+            wrong=f"passwords can't be read on aws; these logins would have none on azure: {unknown}"
+            if unknown
+            else "",
+            mend="name them under `passwords` of the database, or approve if they log in otherwise",
+            verdict="inconclusive",
+        ),
+    ]
