@@ -1,7 +1,7 @@
 """Roles and schema on the target, made as they are on the source; and taken back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from psycopg import sql
@@ -12,7 +12,7 @@ from tidegate.postgres.catalog import Role, roles, user_schemas
 from tidegate.postgres.server import Connection, Server, statement
 from tidegate.secret import resolve
 
-__all__ = ["dump_schema", "ensure_roles", "login_roles", "reset_target", "restore_schema"]
+__all__ = ["dump_schema", "ensure_roles", "login_roles", "make_roles", "reset_target", "restore_schema"]
 
 
 async def dump_schema(source: Server, target: Server, snapshot: str, file: Path) -> None:
@@ -34,9 +34,14 @@ async def restore_schema(target: Server, file: Path, section: str, jobs: int = 1
 
 
 async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, str]) -> None:
-    """The roles that the source's objects and grants name, without login. What was made is recorded first."""
+    """The roles that the source's objects and grants name."""
     async with source.session() as connection:
         wanted = await roles(connection)
+    await make_roles(target, wanted, passwords)
+
+
+async def make_roles(target: Server, wanted: Sequence[Role], passwords: Mapping[str, str]) -> None:
+    """Without login. What was made is recorded first."""
     async with target.session() as connection:
         cursor = await connection.execute("select rolname from pg_catalog.pg_roles")
         there = {row[0] for row in await cursor.fetchall()}
