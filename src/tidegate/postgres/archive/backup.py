@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tidegate.errors import LocalFault, Refused
 from tidegate.files import write
+from tidegate.postgres.archive.cipher import sealed_size
 from tidegate.postgres.archive.hashes import TableHash, reading, sequence_positions, table_hashes
 from tidegate.postgres.archive.key import Key
 from tidegate.postgres.archive.manifest import (
@@ -24,7 +25,7 @@ from tidegate.postgres.archive.manifest import (
     read_document,
 )
 from tidegate.postgres.archive.pieces import cut, is_there, send, spread
-from tidegate.postgres.archive.progress import Progress, Report, watched
+from tidegate.postgres.archive.progress import Count, Progress, Report, watched
 from tidegate.postgres.archive.vault import Vault
 from tidegate.postgres.archive.workplace import clear, local, require_room, workplace
 from tidegate.postgres.binaries import client, run_client
@@ -227,20 +228,20 @@ async def _send(
     vault: Vault, key: Key, dump: _Dump, place: Path, jobs: int, note: Callable[[str], None], progress: Report
 ) -> list[Piece]:
     pieces = cut(dump.sizes)
-    total, done = sum(piece.size for piece in pieces), 0
+    count = Count("send", sum(sealed_size(piece.size) for piece in pieces), progress)
     earlier, sent = _read_sent(place / SENT), dict[str, Piece]()
 
     async def one(piece: Piece) -> None:
-        nonlocal done
         known = earlier.get(piece.name)
-        if known is None or not await is_there(vault, known):
+        if known is not None and await is_there(vault, known):
+            count.add(known.stored)
+        else:
             with local(place):
-                known = await send(vault, key, dump.manifest.backup, place / DUMP, piece)
+                known = await send(vault, key, dump.manifest.backup, place / DUMP, piece, count.add)
                 with (place / SENT).open("a", encoding="utf-8") as file:
                     file.write(f"{known.model_dump_json()}\n")
-        sent[piece.name], done = known, done + piece.size
-        progress(Progress("send", done, total))
-        note(f"sent {len(sent)} of {len(pieces)} files, {done / 2**20:,.1f} MiB")
+        sent[piece.name] = known
+        note(f"sent {len(sent)} of {len(pieces)} files, {count.done / 2**20:,.1f} MiB")
 
     await spread(pieces, jobs, one)
     return [sent[piece.name] for piece in pieces]

@@ -11,7 +11,7 @@ from tidegate.postgres.archive.cipher import Damaged
 from tidegate.postgres.archive.key import Key
 from tidegate.postgres.archive.manifest import BEGUN, MANIFEST, Manifest, Piece, read_manifest
 from tidegate.postgres.archive.pieces import fetch, is_here, spread
-from tidegate.postgres.archive.progress import Phase, Progress, Report
+from tidegate.postgres.archive.progress import Count, Phase, Report
 from tidegate.postgres.archive.vault import Absent, Vault
 from tidegate.postgres.archive.workplace import local
 
@@ -81,24 +81,25 @@ async def _each(
     phase: Phase,
 ) -> list[Damage]:
     damages: list[Damage] = []
-    files = size = 0
+    count, files = Count(phase, sum(piece.stored for piece in manifest.files), progress), 0
 
     async def one(piece: Piece) -> None:
-        nonlocal files, size
+        nonlocal files
         try:
             if folder is None:
-                await fetch(vault, key, manifest.backup, piece, None)
+                await fetch(vault, key, manifest.backup, piece, None, count.add)
             else:
                 with local(folder):
-                    if not await asyncio.to_thread(is_here, folder, piece):
-                        await fetch(vault, key, manifest.backup, piece, folder)
+                    if await asyncio.to_thread(is_here, folder, piece):
+                        count.add(piece.stored)
+                    else:
+                        await fetch(vault, key, manifest.backup, piece, folder, count.add)
         except Absent:
             damages.append(Damage(piece.name, "missing"))
         except Damaged as damaged:
             damages.append(Damage(piece.name, damaged.what))
-        files, size = files + 1, size + piece.size
-        progress(Progress(phase, size, manifest.size))
-        note(f"{phase}ed {files} of {len(manifest.files)} files, {size / 2**20:,.1f} MiB")
+        files += 1
+        note(f"{phase}ed {files} of {len(manifest.files)} files, {count.done / 2**20:,.1f} MiB")
 
     await spread(manifest.files, jobs, one)
     return sorted(damages, key=lambda damage: damage.name)

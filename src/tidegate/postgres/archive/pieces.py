@@ -39,11 +39,14 @@ async def spread(items: Iterable[T], jobs: int, work: Callable[[T], Awaitable[No
         for item in waiting:
             await work(item)
 
-    await side_by_side(*(job() for _ in range(jobs)))
+    await side_by_side(*(job() for _ in range(max(1, jobs))))
 
 
-async def send(vault: Vault, key: Key, backup: str, folder: Path, piece: Piece) -> Piece:
-    """The piece with its hashes. Raises what the vault raises, and OSError for the file here."""
+async def send(vault: Vault, key: Key, backup: str, folder: Path, piece: Piece, moved: Callable[[int], None]) -> Piece:
+    """The piece with its hashes. `moved`: told of the bytes as they leave.
+
+    Raises what the vault raises; OSError for the file here.
+    """
     plain, sealed = hashlib.sha256(), hashlib.sha256()
     stored = sealed_size(piece.size)
 
@@ -63,17 +66,20 @@ async def send(vault: Vault, key: Key, backup: str, folder: Path, piece: Piece) 
                 sealed.update(block)
                 yield block
 
-    await vault.put(piece.name, _threaded(blocks()), stored)
+    await vault.put(piece.name, _threaded(blocks(), moved), stored)
     return piece.model_copy(update={"plain": plain.hexdigest(), "sealed": sealed.hexdigest(), "stored": stored})
 
 
-async def _threaded(blocks: Iterator[bytes]) -> AsyncGenerator[bytes]:
+async def _threaded(blocks: Iterator[bytes], moved: Callable[[int], None]) -> AsyncGenerator[bytes]:
     """Hashing and sealing leave the interpreter to others: each block is made in a thread."""
     while (block := await asyncio.to_thread(next, blocks, None)) is not None:
         yield block
+        moved(len(block))
 
 
-async def fetch(vault: Vault, key: Key, backup: str, piece: Piece, folder: Path | None) -> None:
+async def fetch(
+    vault: Vault, key: Key, backup: str, piece: Piece, folder: Path | None, moved: Callable[[int], None]
+) -> None:
     """Read back, opened, hashes compared; written below `folder` if one is given.
 
     Raises Absent, Damaged; what the vault raises; OSError for the file here.
@@ -99,6 +105,7 @@ async def fetch(vault: Vault, key: Key, backup: str, piece: Piece, folder: Path 
         async for part in vault.get(piece.name):
             stored += len(part)
             await asyncio.to_thread(arrived, part)
+            moved(len(part))
         if stored < piece.stored:
             raise Damaged("truncated")
         await asyncio.to_thread(lambda: take([opener.finish()]))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tidegate.errors import TidegateError
 
-__all__ = ["Phase", "Progress", "Report", "watched"]
+__all__ = ["Count", "Phase", "Progress", "Report", "watched"]
 
 Phase = Literal["hash", "dump", "send", "check", "fetch", "restore", "compare"]
 SECONDS = 0.5
@@ -18,7 +18,7 @@ SECONDS = 0.5
 class Progress:
     """Tables while it is hashed or compared, else bytes. `total` is None where nobody can know it.
 
-    dump: bytes written here. restore: size of the database, which ends near, and not at, `total`.
+    dump: written here. send, fetch, check: as they are stored. restore: size of the database, which ends near `total`.
     """
 
     phase: Phase
@@ -27,6 +27,19 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+
+
+class Count:
+    """Bytes that have passed so far, of all that have to."""
+
+    def __init__(self, phase: Phase, total: int, report: Report) -> None:
+        self.phase: Phase = phase
+        self.done, self.total = 0, total
+        self._report = report
+
+    def add(self, size: int) -> None:
+        self.done += size
+        self._report(Progress(self.phase, self.done, self.total))
 
 
 @asynccontextmanager

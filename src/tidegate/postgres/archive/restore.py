@@ -82,6 +82,7 @@ async def restore(
     *,
     folder: Path,
     passwords: Mapping[str, str],
+    expected: str = "",
     jobs: int = 2,
     note: Callable[[str], None],
     progress: Report,
@@ -90,10 +91,17 @@ async def restore(
     One that was complete isn't repeated: only compared.
 
     The roles are made without login, and `open_restored` or the switch opens them. `passwords`: role to reference.
-    `folder`: where the dump stands, in plain text, until it is restored. Raises Unreachable, Refused, LocalFault;
+    `expected`: the id of the one backup that will do; else any that is in the place. `folder`: where the dump stands,
+    in plain text, until it is restored. Raises Unreachable, Refused, LocalFault;
     CheckFailed for files that aren't what was sent; InvalidMigration for another key.
     """
     manifest = await read_manifest(vault, key)
+    if expected not in {"", manifest.backup}:
+        raise Refused(
+            f"it holds backup {manifest.backup}, and {expected} is expected",
+            where=vault.where,
+            mend="find out who has put it there",
+        )
     await require_empty(server, names)
     if await restored(server) != manifest.backup:
         with workplace(folder / f"restore-{names.tag}") as place:
