@@ -16,6 +16,7 @@ from tidegate.postgres.archive import pieces, workplace
 from tidegate.postgres.archive import restore as restoring
 from tidegate.postgres.archive.backup import backup
 from tidegate.postgres.archive.check import check
+from tidegate.postgres.archive.hashes import table_hashes
 from tidegate.postgres.archive.key import Key
 from tidegate.postgres.archive.manifest import MANIFEST, Manifest, read_manifest
 from tidegate.postgres.archive.restore import RestoreReport, compare_restored, open_restored, restore
@@ -294,6 +295,32 @@ async def test_a_difference_planted_after_the_restore_is_found(hard):
     }
     with pytest.raises(CheckFailed, match=r"numbers is behind|is different"):
         report.require_equal("azure")
+
+
+async def test_what_looks_alike_or_only_changes_places_is_told_apart(journey):
+    journey.query(
+        "aws",
+        """create type mood as enum ('glad', 'sad');
+        create table mixed (id bigint, at timestamptz, long interval, n numeric, f float8, place int, tags int[],
+            doc json, mood mood, what text);
+        insert into mixed select i, '2025-01-01', '1 day', 1.0, 0, i, '{1}', '{"n": 1}', 'glad', ''
+            from generate_series(1, 2) i""",
+    )
+    seen = {await _hash_of(journey, "public.mixed")}
+    changes = (
+        *("id = id + 4294967296 where id = 1", "at = at + interval '1 microsecond' where id = 2"),
+        *("long = '24 hours' where id = 2", "n = 1.00 where id = 2", "f = '-0' where id = 2", "place = 3 - place"),
+        *("tags = '[0:0]={1}' where id = 2", """doc = '{"n":1}' where id = 2""", "mood = 'sad' where id = 2"),
+        *("what = null where id = 2", "what = ' ' where id = 2", "f = 'NaN' where id = 2"),
+    )
+    for number, change in enumerate(changes, 2):
+        journey.query("aws", f"update mixed set {change}")
+        seen.add(await _hash_of(journey, "public.mixed"))
+        assert len(seen) == number, change
+
+
+async def _hash_of(journey: Journey, table: str) -> str:
+    return (await table_hashes(journey.sides["aws"], None, 1, quiet))[table].hash
 
 
 async def test_the_state_is_one_snapshot_although_others_write(journey, monkeypatch):

@@ -1,4 +1,9 @@
-"""What a database holds, as numbers that another one can be compared with: rows and content of every table."""
+"""What a database holds, as numbers that another one can be compared with: rows and content of every table.
+
+A row is hashed as the text that a record of it is written as, of which a dump consists too: what looks different is
+different, be it 1.0 and 1.00, 0 and -0, or a blank at the end. A record's own hash would be faster, but it adds its
+columns' hashes up: two rows that exchange a value would look unchanged.
+"""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -7,25 +12,23 @@ from dataclasses import dataclass
 from tidegate.postgres.catalog import NOT_OF_AN_EXTENSION, OURS, sequences
 from tidegate.postgres.server import Connection, Server, literal, statement
 from tidegate.postgres.side_by_side import side_by_side
-from tidegate.postgres.verify import SAME_BYTES, SETTINGS
 
 __all__ = ["LARGE_OBJECTS", "Position", "TableHash", "reading", "sequence_positions", "table_hashes"]
 
 LARGE_OBJECTS = "large objects"
 """Their name among the tables'; no table's name is without a dot."""
 
-PATIENT = """set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set row_security = off;
-begin isolation level repeatable read read only;"""
-"""Rows that a policy hides are an error, not a difference."""
+SETTINGS = """
+set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set intervalstyle = 'iso_8601'; set extra_float_digits = 1;
+set bytea_output = 'hex'; set lc_monetary = 'C'; set xmlbinary = 'base64'; set quote_all_identifiers = off;
+set search_path = ''; set row_security = off; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0;
+begin isolation level repeatable read read only"""
+"""What changes how values are written; and rows that a policy hides are an error, not a difference."""
 
 TABLES = f"""
 select pg_catalog.format('%I.%I', n.nspname, c.relname),
-    coalesce((select pg_catalog.array_agg(case
-            when t.typname = any({{}}) and coalesce(l.collisdeterministic, true) then pg_catalog.quote_ident(a.attname)
-            else pg_catalog.quote_ident(a.attname) || '::text collate "C"' end order by a.attnum)
-        from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
-        left join pg_catalog.pg_collation l on l.oid = a.attcollation
-        where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '{{{{}}}}'),
+    coalesce((select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' order by a.attnum)
+        from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), ''),
     pg_catalog.pg_total_relation_size(c.oid)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where {OURS} and {NOT_OF_AN_EXTENSION} and not c.relispartition and c.relkind in ('r', 'p')
@@ -73,7 +76,6 @@ async def reading(server: Server, snapshot: str | None = None) -> AsyncGenerator
     """A session in a transaction that sees one state, written out in one way whatever the server's settings."""
     async with server.session() as connection:
         await connection.execute(statement(SETTINGS))
-        await connection.execute(statement(PATIENT))
         if snapshot:
             await connection.execute(statement(f"set transaction snapshot {literal(snapshot)}"))
         yield connection
@@ -103,20 +105,18 @@ async def table_hashes(
             await work(connection)
 
     async with reading(server, snapshot) as connection:
-        safe = f"array[{', '.join(literal(each) for each in SAME_BYTES)}]"
-        cursor = await connection.execute(statement(TABLES.format(safe)))
-        queue += [(LARGE_OBJECTS, OBJECTS)] + [
-            (name, _query(name, parts)) for name, parts, _ in await cursor.fetchall()
-        ]
+        cursor = await connection.execute(statement(TABLES))
+        queue.append((LARGE_OBJECTS, OBJECTS))
+        queue += [(name, _query(name, columns)) for name, columns, _ in await cursor.fetchall()]
         total = len(queue)
         await side_by_side(work(connection), *(another() for _ in range(min(jobs, total) - 1)))
     return found
 
 
-def _query(table: str, parts: list[str]) -> str:
-    if not parts:  # a table without columns has rows nevertheless
+def _query(table: str, columns: str) -> str:
+    if not columns:  # such a table has rows nevertheless
         return f"select count(*), 0 from {table}"
-    content = f"pg_catalog.hash_record_extended(row({', '.join(parts)}), 0)"
+    content = f'pg_catalog.hashtextextended(row({columns})::text collate "C", 0)'
     return f"select count(*), coalesce(pg_catalog.sum({content}::numeric), 0) from {table}"
 
 

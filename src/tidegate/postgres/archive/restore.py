@@ -138,7 +138,16 @@ async def _restore(
     await claim(server, names)
     await take_back(server, names)
     await make_roles(server, manifest.roles, passwords)
-    argv: list[str | Path] = [program, "--exit-on-error", "-j", str(jobs), "-d", server.database, dump]
+    argv: list[str | Path] = [
+        program,
+        "--exit-on-error",
+        "--no-tablespaces",
+        "-j",
+        str(jobs),
+        "-d",
+        server.database,
+        dump,
+    ]
     note("restoring")
 
     async def size() -> Progress:
