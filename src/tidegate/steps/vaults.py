@@ -10,13 +10,15 @@ from tidegate.errors import Refused, UsageError
 from tidegate.objects.blob import BlobSide
 from tidegate.objects.http import Http
 from tidegate.objects.s3 import S3Side
-from tidegate.objects.side import LARGE, Changed, Got, Properties
+from tidegate.objects.side import Changed, Got, Properties
 from tidegate.postgres.archive.vault import Absent, FolderVault, Stored, Vault
 from tidegate.runbook.migration import AwsBucket, AzureContainer, Url
 from tidegate.secret import SecretRef
 
 __all__ = ["ObjectVault", "VaultAccess", "open_vault"]
 
+PART = 5 * 2**20
+"""Bytes that pass in one request: the least that S3 takes. Blob has three of them on their way at once."""
 SEALED = Properties({"content-type": "application/octet-stream"})
 CLOUD = re.compile(r"(s3|azure)://(.*)")
 
@@ -91,7 +93,7 @@ class ObjectVault:
         there = await self.side.stat(key)
         over = there.etag if there else None
         try:
-            if size <= LARGE:
+            if size <= PART:
                 body = b"".join([chunk async for chunk in chunks])
                 await self.side.put(key, body, SEALED, over, intend)
             else:
@@ -136,9 +138,9 @@ class ObjectVault:
         await self._http.close()
 
     async def _parts_of(self, key: str, got: Got) -> AsyncGenerator[bytes]:
-        for start in range(0, got.size, LARGE):
+        for start in range(0, got.size, PART):
             try:
-                yield await self.side.part(key, got.etag, start, min(LARGE, got.size - start))
+                yield await self.side.part(key, got.etag, start, min(PART, got.size - start))
             except Changed:
                 raise Refused(
                     f"{key} was written by somebody else meanwhile", where=self.where, mend="give a place of its own"
@@ -146,12 +148,12 @@ class ObjectVault:
 
 
 async def _parts(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """The same bytes in the size that a cloud takes."""
-    part = bytearray()
+    """As large as they have to be at least, except for the last."""
+    part: list[bytes] = []
     async for chunk in chunks:
-        part += chunk
-        while len(part) >= LARGE:
-            yield bytes(part[:LARGE])
-            del part[:LARGE]
+        part.append(chunk)
+        if sum(len(each) for each in part) >= PART:
+            yield b"".join(part)
+            part.clear()
     if part:
-        yield bytes(part)
+        yield b"".join(part)

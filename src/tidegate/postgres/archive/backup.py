@@ -37,9 +37,6 @@ from tidegate.postgres.side_by_side import side_by_side
 __all__ = ["backup"]
 
 DUMP, STATE, SENT = "dump", "dump.json", "sent.jsonl"
-COMPRESSION = "1"
-"""gzip's fastest: what every build of PostgreSQL has."""
-
 FACTS = """
 select pg_catalog.pg_export_snapshot(), current_setting('server_version_num')::int,
     (case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
@@ -66,6 +63,7 @@ async def backup(
     folder: Path,
     major: int,
     jobs: int = 2,
+    compression: int = 1,
     note: Callable[[str], None],
     progress: Report,
 ) -> Manifest:
@@ -73,7 +71,8 @@ async def backup(
     its snapshot: whoever wants a later state, such as that of a new fence, gives another run and another place.
 
     `folder`: where the dump stands, in plain text, until all of it has been sent. `major`: of the server that it is
-    for: its pg_dump, or a later one, is used. Raises Unreachable, Refused, LocalFault, CheckFailed; InvalidMigration
+    for: its pg_dump, or a later one, is used. `compression`: gzip's level, which every build of PostgreSQL has; 0 where
+    the network is faster than a core. Raises Unreachable, Refused, LocalFault, CheckFailed; InvalidMigration
     for a place that was begun with another key.
     """
     with workplace(folder / f"backup-{names.tag}") as place:
@@ -87,7 +86,7 @@ async def backup(
             backup_id = secrets.token_hex(8)
             await _make_way(vault)
             await put_document(vault, BEGUN, key, Begun(backup=backup_id, run=names.run, store=names.store))
-            dump = await _dump(server, names, backup_id, place, major, jobs, note, progress)
+            dump = await _dump(server, names, backup_id, place, major, jobs, compression, note, progress)
         files = await _send(vault, key, dump, place, jobs, note, progress)
         manifest = dump.manifest.model_copy(update={"files": tuple(files)})
         await put_document(vault, MANIFEST, key, manifest)
@@ -138,6 +137,7 @@ async def _dump(
     place: Path,
     major: int,
     jobs: int,
+    compression: int,
     note: Callable[[str], None],
     progress: Report,
 ) -> _Dump:
@@ -153,7 +153,7 @@ async def _dump(
         positions = await sequence_positions(connection)
         note(f"dumping {size / 2**20:,.1f} MiB of tables and indexes")
         argv: list[str | Path] = [
-            *(program, "-Fd", "-j", str(jobs), "-Z", COMPRESSION, "--snapshot", snapshot),
+            *(program, "-Fd", "-j", str(jobs), "-Z", str(compression), "--snapshot", snapshot),
             *("--exclude-schema", "tidegate", "--no-publications", "--no-subscriptions", "-f", place / DUMP),
         ]
 
