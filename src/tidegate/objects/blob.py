@@ -54,10 +54,11 @@ class BlobSide:
         """The container with all that is in it."""
         await self._asker.ask(Request("DELETE", self.url, CONTAINER), {202, 404})
 
-    async def list(self) -> AsyncIterator[Listed]:
+    async def list(self, prefix: str = "") -> AsyncIterator[Listed]:
         marker = ""
         while True:
             query = CONTAINER | {"comp": "list", "maxresults": PAGE} | ({"marker": marker} if marker else {})
+            query |= {"prefix": prefix} if prefix else {}
             answer = await self._asker.ask(Request("GET", self.url, query), {200})
             try:
                 root = ET.fromstring(answer.body or b"")  # noqa: S314 - from Azure itself

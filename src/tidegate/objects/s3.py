@@ -45,10 +45,11 @@ class S3Side:
     def refuses(self, key: str) -> str:
         return refused_by_s3(key)
 
-    async def list(self) -> AsyncIterator[Listed]:
+    async def list(self, prefix: str = "") -> AsyncIterator[Listed]:
         token = ""
         while True:
             query = {"list-type": "2", "encoding-type": "url"} | ({"continuation-token": token} if token else {})
+            query |= {"prefix": prefix} if prefix else {}
             root = await self._xml(query)
             for each in root.iterfind("{*}Contents"):
                 key = unquote_plus(each.findtext("{*}Key") or "")

@@ -13,6 +13,8 @@ from tidegate.errors import Refused, TidegateError
 
 __all__ = ["client", "run_client"]
 
+ENDING_SECONDS = 5
+
 
 def client(name: str, major: int) -> Path:
     """The program of the lowest version that is high enough. Raises TidegateError if there is none."""
@@ -55,8 +57,12 @@ async def run_client(argv: Sequence[str | Path], environment: Mapping[str, str],
         _, complaint = await process.communicate()
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            process.terminate()  # it then ends its workers, and what they have asked of the server
+            try:
+                await asyncio.wait_for(process.wait(), ENDING_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
     if process.returncode:
         text = complaint.decode(errors="replace").strip()[-800:]
         raise Refused(f"{Path(str(argv[0])).name} failed: {text}", where=where)

@@ -44,7 +44,7 @@ from tidegate.postgres.views import refresh_views
 from tidegate.runbook.migration import Cloud, Database, other
 from tidegate.switch.store import Ownership
 
-__all__ = ["DatabaseMove"]
+__all__ = ["DatabaseMove", "end_others"]
 
 DRAIN_SECONDS = 60
 STREAMING_SECONDS = 60
@@ -232,7 +232,7 @@ class DatabaseMove:
         await self._end_streams(target_gone=target_gone)
         if not target_gone and await is_ours(self.azure, self.names):
             if await read_note(self.azure, "empty") is not None:
-                await _end_others(self.azure)
+                await end_others(self.azure)
                 await reset_target(self.azure)
             await self._forget(self.azure)
         if await is_ours(self.aws, self.names):
@@ -269,7 +269,7 @@ class DatabaseMove:
 
     async def _take_back(self) -> None:
         await self._stream("azure").drop()
-        await _end_others(self.azure)
+        await end_others(self.azure)
         await reset_target(self.azure)
 
     async def _end_streams(self, *, target_gone: bool) -> None:
@@ -302,7 +302,7 @@ class DatabaseMove:
         return stream_into(into, self.servers, self.names)
 
 
-async def _end_others(server: Server) -> None:
+async def end_others(server: Server) -> None:
     """A pg_restore outlives the process that started it, and must not go on with what is dropped now."""
     query = """select count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity
         where datname = current_database() and backend_type = 'client backend' and usename = current_user

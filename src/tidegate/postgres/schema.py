@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from psycopg import sql
@@ -19,6 +19,7 @@ __all__ = [
     "ensure_roles",
     "login_roles",
     "made_roles",
+    "make_roles",
     "restore_schema",
     "server_major",
     "split_contents",
@@ -93,13 +94,21 @@ def split_contents(contents: str, built: Collection[tuple[int, int]]) -> tuple[l
 
 
 async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, str]) -> list[str]:
-    """The roles that the source's objects and grants name, without login. What was made is recorded first.
+    """The roles that the source's objects and grants name.
 
     Passwords are those given, else the source's own, which only a superuser may read. Returns the logins without one.
     """
     async with source.session() as connection:
         wanted = await roles(connection)
         hashed = await _hashed_passwords(connection)
+    await make_roles(target, wanted, passwords, hashed)
+    return [role.name for role in wanted if role.login and role.name not in passwords.keys() | hashed.keys()]
+
+
+async def make_roles(
+    target: Server, wanted: Sequence[Role], passwords: Mapping[str, str], hashed: Mapping[str, str]
+) -> None:
+    """Without login. What was made is recorded first."""
     async with target.session() as connection:
         cursor = await connection.execute("select rolname from pg_catalog.pg_roles")
         there = {row[0] for row in await cursor.fetchall()}
@@ -110,7 +119,6 @@ async def ensure_roles(source: Server, target: Server, passwords: Mapping[str, s
             await _make_role(connection, role.name)
         for role in wanted:
             await _complete(connection, role, passwords, hashed)
-    return [role.name for role in wanted if role.login and role.name not in passwords.keys() | hashed.keys()]
 
 
 async def _hashed_passwords(connection: Connection) -> dict[str, str]:

@@ -21,7 +21,7 @@ from tidegate.postgres.side_by_side import side_by_side
 from tidegate.postgres.verify.uncompared import uncompared
 from tidegate.runbook.migration import Cloud
 
-__all__ = ["Progress", "TableReport", "Uncompared", "VerifyReport", "compare"]
+__all__ = ["compare"]
 
 SHOWN = 5
 WHOLE: list[tuple[Pages | None, Pages | None]] = [(None, None)]

@@ -1,0 +1,159 @@
+"""Where a database's backup is kept: a folder, a bucket on S3, a container of Blob: through the objects' plane."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from tidegate.errors import Refused, UsageError
+from tidegate.objects.blob import BlobSide
+from tidegate.objects.http import Http
+from tidegate.objects.s3 import S3Side
+from tidegate.objects.side import Changed, Got, Properties
+from tidegate.postgres.archive.vault import Absent, FolderVault, Stored, Vault
+from tidegate.runbook.migration import AwsBucket, AzureContainer, Url
+from tidegate.secret import SecretRef
+
+__all__ = ["ObjectVault", "VaultAccess", "open_vault"]
+
+PART = 5 * 2**20
+"""Bytes that pass in one request: the least that S3 takes. Blob has three of them on their way at once."""
+SEALED = Properties({"content-type": "application/octet-stream"})
+CLOUD = re.compile(r"(s3|azure)://(.*)")
+
+
+class VaultAccess(BaseModel):
+    """How to get to a vault in a cloud. The fields are those of a migration's bucket and container."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    region: str | None = None
+    access_key: SecretRef = "env:AWS_ACCESS_KEY_ID"
+    secret_key: SecretRef = "env:AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a reference
+    key: SecretRef = "env:AZURE_STORAGE_KEY"
+    endpoint: Url | None = None
+
+
+def open_vault(url: str, access: VaultAccess | None = None) -> Vault:
+    """A folder's path, `s3://BUCKET[/PREFIX]` or `azure://ACCOUNT/CONTAINER[/PREFIX]`; to be closed. Raises UsageError.
+
+    Nothing is asked of the cloud yet, and no secret is looked up.
+    """
+    access = access or VaultAccess()
+    match = CLOUD.fullmatch(url)
+    if match is None:
+        if not url or "://" in url:
+            raise UsageError(
+                "it isn't a place for a backup",
+                where=url,
+                mend="give a folder's path, s3://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX",
+            )
+        return FolderVault(Path(url).expanduser())
+    http = Http()
+    if match[1] == "s3":
+        bucket, _, prefix = match[2].partition("/")
+        if not bucket or access.region is None:
+            raise UsageError(
+                "a bucket and its region are needed", where=url, mend="give s3://BUCKET/PREFIX, and the region"
+            )
+        spec = AwsBucket(
+            bucket=bucket,
+            region=access.region,
+            access_key=access.access_key,
+            secret_key=access.secret_key,
+            endpoint=access.endpoint,
+        )
+        return ObjectVault(S3Side("the backup", spec, http), prefix, http, url)
+    account, _, rest = match[2].partition("/")
+    container, _, prefix = rest.partition("/")
+    if not account or not container:
+        raise UsageError(
+            "an account and a container are needed", where=url, mend="give azure://ACCOUNT/CONTAINER/PREFIX"
+        )
+    blob = AzureContainer(account=account, container=container, key=access.key, endpoint=access.endpoint)
+    return ObjectVault(BlobSide("the backup", blob, http), prefix, http, url)
+
+
+class ObjectVault:
+    """Implements Vault: objects below a prefix, which is nobody else's. The bucket has to be there."""
+
+    def __init__(self, side: S3Side | BlobSide, prefix: str, http: Http, where: str) -> None:
+        self.side, self.where = side, where
+        self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._http = http
+
+    async def put(self, name: str, chunks: AsyncIterator[bytes], size: int) -> None:
+        key, sent = f"{self.prefix}{name}", ""
+
+        def intend(md5: str) -> None:
+            nonlocal sent
+            sent = md5
+
+        there = await self.side.stat(key)
+        over = there.etag if there else None
+        try:
+            if size <= PART:
+                body = b"".join([chunk async for chunk in chunks])
+                await self.side.put(key, body, SEALED, over, intend)
+            else:
+                await self.side.put_parts(key, _parts(chunks), SEALED, over, intend)
+        except Changed as changed:
+            found = await self.side.stat(key)
+            # the answer to a write of our own may have been lost; an object in parts has no MD5 on S3
+            ours = found and changed.retried and found.size == size and found.md5 in {None, sent}
+            if not ours:
+                raise Refused(
+                    f"{name} was written by somebody else meanwhile", where=self.where, mend="give a place of its own"
+                ) from None
+
+    async def get(self, name: str) -> AsyncGenerator[bytes]:
+        key = f"{self.prefix}{name}"
+        got = await self.side.get(key)
+        if got is None:
+            raise Absent(name)
+        if got.body is not None:
+            yield got.body
+            return
+        async for part in self._parts_of(key, got):
+            yield part
+
+    async def list(self) -> AsyncGenerator[Stored]:
+        async for listed in self.side.list(self.prefix):
+            yield Stored(listed.key[len(self.prefix) :], listed.size)
+
+    async def delete(self, name: str) -> None:
+        key = f"{self.prefix}{name}"
+        there = await self.side.stat(key)
+        if there is None:
+            return
+        try:
+            await self.side.delete(key, there.etag)
+        except Changed:
+            raise Refused(
+                f"{name} was written by somebody else meanwhile", where=self.where, mend="give a place of its own"
+            ) from None
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def _parts_of(self, key: str, got: Got) -> AsyncGenerator[bytes]:
+        for start in range(0, got.size, PART):
+            try:
+                yield await self.side.part(key, got.etag, start, min(PART, got.size - start))
+            except Changed:
+                raise Refused(
+                    f"{key} was written by somebody else meanwhile", where=self.where, mend="give a place of its own"
+                ) from None
+
+
+async def _parts(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """As large as they have to be at least, except for the last."""
+    part: list[bytes] = []
+    async for chunk in chunks:
+        part.append(chunk)
+        if sum(len(each) for each in part) >= PART:
+            yield b"".join(part)
+            part.clear()
+    if part:
+        yield b"".join(part)
