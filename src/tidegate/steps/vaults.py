@@ -17,8 +17,10 @@ from tidegate.secret import SecretRef
 
 __all__ = ["ObjectVault", "VaultAccess", "open_vault"]
 
-PART = 5 * 2**20
-"""Bytes that pass in one request: the least that S3 takes. Blob has three of them on their way at once."""
+PART = 2 * 2**20
+"""Bytes that pass in one request. Blob has three of them on their way at once."""
+LEAST_OF_S3 = 5 * 2**20
+"""But for the last part, it takes no smaller ones."""
 SEALED = Properties({"content-type": "application/octet-stream"})
 CLOUD = re.compile(r"(s3|azure)://(.*)")
 
@@ -81,6 +83,7 @@ class ObjectVault:
     def __init__(self, side: S3Side | BlobSide, prefix: str, http: Http, where: str) -> None:
         self.side, self.where = side, where
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._part = LEAST_OF_S3 if side.cloud == "aws" else PART
         self._http = http
 
     async def put(self, name: str, chunks: AsyncIterator[bytes], size: int) -> None:
@@ -93,11 +96,11 @@ class ObjectVault:
         there = await self.side.stat(key)
         over = there.etag if there else None
         try:
-            if size <= PART:
+            if size <= self._part:
                 body = b"".join([chunk async for chunk in chunks])
                 await self.side.put(key, body, SEALED, over, intend)
             else:
-                await self.side.put_parts(key, _parts(chunks), SEALED, over, intend)
+                await self.side.put_parts(key, _parts(chunks, self._part), SEALED, over, intend)
         except Changed as changed:
             found = await self.side.stat(key)
             # the answer to a write of our own may have been lost; an object in parts has no MD5 on S3
@@ -147,12 +150,12 @@ class ObjectVault:
                 ) from None
 
 
-async def _parts(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+async def _parts(chunks: AsyncIterator[bytes], least: int) -> AsyncGenerator[bytes]:
     """As large as they have to be at least, except for the last."""
     part: list[bytes] = []
     async for chunk in chunks:
         part.append(chunk)
-        if sum(len(each) for each in part) >= PART:
+        if sum(len(each) for each in part) >= least:
             yield b"".join(part)
             part.clear()
     if part:
