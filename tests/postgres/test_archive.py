@@ -242,7 +242,9 @@ def make_fenced():
     from contextlib import asynccontextmanager
 
     from tidegate.postgres.bookkeeping import ensure_bookkeeping
-    from tidegate.postgres.fence import Fence, give_back, still_vacuum, vacuum_again
+    from tidegate.postgres.fence import Fence
+    from tidegate.postgres.rights import give_back
+    from tidegate.postgres.vacuum import still_vacuum, vacuum_again
 
     @asynccontextmanager
     async def fenced(move):

@@ -72,7 +72,9 @@ def test_aborted_both_sides_are_as_they_were(typed):
     typed("replicate", "--until-caught-up")
     typed("abort", "--yes")
     write(typed.shop, "aws", "still open")
-    assert typed.shop.query("azure", "select count(*) from pg_namespace where nspname in ('sales', 'tidegate')") == [["0"]]
+    assert typed.shop.query("azure", "select count(*) from pg_namespace where nspname in ('sales', 'tidegate')") == [
+        ["0"]
+    ]
 
 
 def test_one_snapshot_is_copied_without_a_stream(typed):

@@ -9,9 +9,8 @@ import pytest
 
 from tidegate.errors import Refused
 from tidegate.lab.servers.postgres import Postgres
-from tidegate.postgres import extent
 from tidegate.postgres.server import Server
-from tidegate.postgres.verify import Progress, TableReport, VerifyReport, compare
+from tidegate.postgres.verify import Progress, TableReport, VerifyReport, compare, extent
 from tidegate.runbook.migration import DatabaseServer
 
 

@@ -23,7 +23,7 @@ from tidegate.postgres.copy import JOBS, copy_tables, in_snapshot, keep_tables
 from tidegate.postgres.indexes import read_indexes
 from tidegate.postgres.large_objects import copy_large_objects
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
-from tidegate.postgres.progress import Progress, seldom
+from tidegate.postgres.progress import seldom
 from tidegate.postgres.replication import (
     Stream,
     drop_slot,
@@ -49,6 +49,8 @@ __all__ = ["DatabaseMove", "end_others"]
 DRAIN_SECONDS = 60
 STREAMING_SECONDS = 60
 """After the copy what was written meanwhile has to be caught up with: for so long at most without any progress."""
+PLAIN = "without a stream"
+EXPORT = "begin isolation level repeatable read read only; select pg_catalog.pg_export_snapshot()"
 SETTLED_SECONDS = 0.6
 """A mirror whose source is gone has applied what it received when it hasn't moved for so long."""
 
@@ -87,14 +89,45 @@ class DatabaseMove:
         """Schema, rows and the stream. A copy that was interrupted is begun anew, a complete one isn't repeated."""
         forward = self._stream("azure")
         await self._prove_empty()
-        if await read_note(self.azure, "copied") != self.names.tag:
+        copied = await read_note(self.azure, "copied")
+        if copied == PLAIN:
+            raise Refused("a copy without a stream is there", where=self.azure.where, mend="abort it first")
+        if copied != self.names.tag:
             await self._take_back()
             await forward.ensure_publication()
-            await self._copy(forward, note)
+            exporter, snapshot = await export_snapshot(self.aws, forward.name)
+            try:
+                await self._copy(snapshot, note)
+            finally:
+                await exporter.close()
+            async with self.azure.session() as there:
+                await write_note(there, "copied", self.names.tag)
         await forward.subscribe(enabled=True)
         note("copied; waits until changes stream")
         await forward.wait_until_streaming(STREAMING_SECONDS)
         note("copied; changes stream")
+
+    async def copy(self, note: Callable[[str], None]) -> None:
+        """What one snapshot shows, and no stream: what is written later isn't in it. Logins are open on Azure then."""
+        await self._prove_empty()
+        copied = await read_note(self.azure, "copied")
+        if copied == self.names.tag:
+            raise Refused("it is replicated already", where=self.azure.where, mend="abort that first")
+        if copied != PLAIN:
+            await self._take_back()
+            async with self.aws.session() as exporter:
+                cursor = await exporter.execute(EXPORT)
+                while cursor.nextset():
+                    pass
+                ((snapshot,),) = await cursor.fetchall()
+                await self._copy(str(snapshot), note)
+            async with self.azure.session() as there, there.transaction():
+                await give_back(there)
+                await write_note(there, "copied", PLAIN)
+        note("copied; nothing is followed")
+
+    async def is_plain_copy(self) -> bool:
+        return await read_note(self.azure, "copied") == PLAIN
 
     async def _prove_empty(self) -> None:
         """Everything that a rollback will drop was made after this was noted. Another run's note proves nothing."""
@@ -109,43 +142,30 @@ class DatabaseMove:
                 raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty database")
             await write_note(connection, "empty", {"schemas": await user_schemas(connection)})
 
-    async def _copy(
-        self, forward: Stream, note: Callable[[str], None], report: Callable[[Progress], None] | None = None
-    ) -> None:
-        """`report` gets what `note` gets as a text, while rows come and indexes are built."""
-
-        def tell(progress: Progress) -> None:
-            note(str(progress))
-            if report is not None:
-                report(progress)
-
+    async def _copy(self, snapshot: str, note: Callable[[str], None]) -> None:
+        """`snapshot` was exported by a session that stays open."""
         rarely = seldom(note)
-        exporter, snapshot = await export_snapshot(self.aws, forward.name)
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                dump = Path(folder) / "schema.dump"
-                async with in_snapshot(self.aws, snapshot) as here:
-                    tables = await copied_tables(here)
-                    await keep_tables(here, self.aws, tables)
-                    indexes = await read_indexes(here, tables)
-                    note("copying the schema")
-                    await dump_schema(self.aws, self.azure, snapshot, dump)
-                    if locked_out := await ensure_roles(self.aws, self.azure, self.spec.passwords):
-                        note(f"no password could be read for {', '.join(locked_out)}; set it on azure, or name it")
-                    await restore_schema(self.azure, dump, "pre-data")
-                    await copy_tables(self.aws, self.azure, tables, indexes, snapshot, tell)
-                    async with self.azure.session() as there:
-                        await copy_large_objects(here, there, lambda done: rarely(f"copied {done:,} large objects"))
-                    note("adding what stands on rows: foreign keys, triggers, grants")
-                    built = {index.entry for index in indexes}
-                    await restore_schema(self.azure, dump, "post-data", JOBS, built)
-                    await refresh_views(self.aws, self.azure, note)
-                    await bring_statistics(self.azure, dump, note)
-        finally:
-            await exporter.close()
+        with tempfile.TemporaryDirectory() as folder:
+            dump = Path(folder) / "schema.dump"
+            async with in_snapshot(self.aws, snapshot) as here:
+                tables = await copied_tables(here)
+                await keep_tables(here, self.aws, tables)
+                indexes = await read_indexes(here, tables)
+                note("copying the schema")
+                await dump_schema(self.aws, self.azure, snapshot, dump)
+                if locked_out := await ensure_roles(self.aws, self.azure, self.spec.passwords):
+                    note(f"no password could be read for {', '.join(locked_out)}; set it on azure, or name it")
+                await restore_schema(self.azure, dump, "pre-data")
+                await copy_tables(self.aws, self.azure, tables, indexes, snapshot, lambda progress: note(str(progress)))
+                async with self.azure.session() as there:
+                    await copy_large_objects(here, there, lambda done: rarely(f"copied {done:,} large objects"))
+                note("adding what stands on rows: foreign keys, triggers, grants")
+                built = {index.entry for index in indexes}
+                await restore_schema(self.azure, dump, "post-data", JOBS, built)
+                await refresh_views(self.aws, self.azure, note)
+                await bring_statistics(self.azure, dump, note)
         async with self.aws.session() as here, self.azure.session() as there:
             await set_sequences(here, there)
-            await write_note(there, "copied", self.names.tag)
 
     async def streams(self) -> bool:
         """Whether changes flow, or are to flow, in either direction."""
@@ -160,6 +180,16 @@ class DatabaseMove:
             [await self._stream(cloud).lag() for cloud in ("azure", "aws") if await self._flows(cloud)], default=0
         )
 
+    async def lag_seconds(self) -> float | None:
+        """How old what the other side shows is. None if nobody can tell, or nothing flows."""
+        stream = self._stream(other(await self._owner()))
+        return await stream.lag_seconds() if await stream.subscribed() else None
+
+    async def trouble(self) -> str | None:
+        """What is wrong with the stream that flows now, with its mend; None if nothing is."""
+        stream = self._stream(other(await self._owner()))
+        return await stream.trouble() if await stream.subscribed() else None
+
     async def _flows(self, into: Cloud) -> bool:
         return await self._stream(into).subscribed()
 
@@ -167,6 +197,8 @@ class DatabaseMove:
         """Both sides compared, in the direction in which changes flow."""
         owner = await self._owner()
         stream = self._stream(other(owner))
+        if not await stream.subscribed():
+            return await compare(self.servers[owner], self.servers[other(owner)], None, note)
 
         async def drained() -> None:
             async with stream.source.session() as here, stream.target.session() as there:
@@ -181,6 +213,16 @@ class DatabaseMove:
         """The run's row with the highest epoch on either side; both have to answer."""
         rows = [await read_ownership(server, self.run) for server in self.servers.values()]
         return max((row for row in rows if row), key=lambda row: row.epoch, default=None)
+
+    async def epoch(self, cloud: Cloud) -> int:
+        """The highest that this side knows of; 0 if the writes have never moved."""
+        row = await read_ownership(self.servers[cloud], self.run)
+        return row.epoch if row else 0
+
+    async def last_heard(self, cloud: Cloud) -> datetime | None:
+        """When this side last received anything of the other, by the other's clock."""
+        query = "select latest_end_time from pg_catalog.pg_stat_subscription where subname = %s and relid is null"
+        return await self.servers[cloud].value(query, self.names.stream(cloud))
 
     async def heartbeat(self, cloud: Cloud) -> None:
         await self.servers[cloud].value(

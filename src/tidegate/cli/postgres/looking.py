@@ -58,7 +58,9 @@ async def status(move: DatabaseMove, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write table, rows, hash, verdict there.")
+@click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write table, rows, hash, verdict there."
+)
 @json_option
 @moves
 async def verify(move: DatabaseMove, *, report: Path | None, as_json: bool) -> None:

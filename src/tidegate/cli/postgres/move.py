@@ -2,10 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from time import time
-from typing import Any, Concatenate
+from typing import Any
 
 import click
 from pydantic import ValidationError
@@ -36,9 +36,7 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def moves[**P](
-    command: Callable[Concatenate[DatabaseMove, P], Awaitable[None]],
-) -> Callable[..., None]:
+def moves(command: Callable[..., Coroutine[object, object, None]]) -> Callable[..., None]:
     """A command's body, which is given the move that the options name."""
 
     @functools.wraps(command)
@@ -74,7 +72,7 @@ async def _opened(name: str, spec: Database) -> AsyncGenerator[DatabaseMove]:
 
 
 def _spec(sides: dict[str, dict[str, str | None]], roles: tuple[str, ...]) -> Database:
-    passwords = dict(role.partition("=")[::2] for role in roles)
+    passwords = {name: reference for name, _, reference in (role.partition("=") for role in roles)}
     try:
         return Database.model_validate({"kind": "postgres", **sides, "passwords": passwords})
     except ValidationError as error:

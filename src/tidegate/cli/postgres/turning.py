@@ -128,7 +128,9 @@ def _ask(question: str, *, yes: bool) -> None:
 def _stoppable() -> Generator[Callable[[], bool]]:
     """Ctrl-C asks to stop: before the commit the owner is reopened, after it the turn is finished."""
     told: list[int] = []
-    before = {each: signal.signal(each, lambda number, _: told.append(number)) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        each: signal.signal(each, lambda number, _: told.append(number)) for each in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield lambda: bool(told)
     finally:

@@ -17,9 +17,10 @@ from tidegate.postgres.archive.vault import Vault
 from tidegate.postgres.archive.workplace import clear, local, require_room, workplace
 from tidegate.postgres.binaries import client, run_client
 from tidegate.postgres.bookkeeping import Names
-from tidegate.postgres.fence import give_back, vacuum_again
+from tidegate.postgres.rights import give_back
 from tidegate.postgres.schema import make_roles
 from tidegate.postgres.server import Server
+from tidegate.postgres.vacuum import vacuum_again
 
 __all__ = ["RestoreReport", "TableVerdict", "compare_restored", "open_restored", "restore"]
 

@@ -8,9 +8,9 @@ holds far too many rows, because keys are skewed, can always be cut again where 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tidegate.postgres.verify.hashes import Relation
 from tidegate.postgres.server import Connection, statement
 from tidegate.postgres.side_by_side import side_by_side
+from tidegate.postgres.verify.hashes import Relation
 
 __all__ = ["Chunk", "Counted", "Pages", "chunk_step", "content_of", "finer", "finer_chunk", "rows_of", "whole_chunk"]
 

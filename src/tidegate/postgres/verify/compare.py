@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.postgres.catalog import Table, published_tables
+from tidegate.postgres.server import Connection, Server, statement
+from tidegate.postgres.side_by_side import side_by_side
 from tidegate.postgres.verify.chunks import Pages, chunk_step, content_of, whole_chunk
-from tidegate.postgres.verify.comparison import TableReport, Uncompared, VerifyReport
+from tidegate.postgres.verify.comparison import TableReport, VerifyReport
 from tidegate.postgres.verify.drill import Drained, Found, differing_rows
 from tidegate.postgres.verify.extent import Extent, extents, parts
 from tidegate.postgres.verify.hashes import Column, Relation, columns_of, relation
 from tidegate.postgres.verify.large_objects import LARGE_OBJECTS
 from tidegate.postgres.verify.pairs import Pair, one_moment, open_pairs
 from tidegate.postgres.verify.progress import Meter, Progress
-from tidegate.postgres.server import Connection, Server, statement
-from tidegate.postgres.side_by_side import side_by_side
 from tidegate.postgres.verify.uncompared import uncompared
 from tidegate.runbook.migration import Cloud
 

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from tidegate.postgres.server import Connection
+from tidegate.postgres.side_by_side import side_by_side
 from tidegate.postgres.verify.chunks import Chunk, finer, finer_chunk, rows_of
 from tidegate.postgres.verify.hashes import Method, Relation
 from tidegate.postgres.verify.pairs import Pair
-from tidegate.postgres.server import Connection
-from tidegate.postgres.side_by_side import side_by_side
 
 __all__ = ["Drained", "Found", "differing_rows"]
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from tidegate.postgres.verify.chunks import Pages
 from tidegate.postgres.server import Connection, statement
+from tidegate.postgres.verify.chunks import Pages
 
 __all__ = ["Extent", "extents", "parts"]
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from tidegate.postgres.verify.hashes import pin_settings
 from tidegate.postgres.server import Connection, Server, literal, statement
+from tidegate.postgres.verify.hashes import pin_settings
 from tidegate.runbook.migration import Cloud
 
 __all__ = ["Pair", "one_moment", "open_pairs"]

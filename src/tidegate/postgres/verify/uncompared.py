@@ -1,8 +1,8 @@
 """What a comparison leaves out, and why: named, so that nobody takes it for proved."""
 
 from tidegate.postgres.catalog import NOT_OF_AN_EXTENSION, OURS
-from tidegate.postgres.verify.comparison import Uncompared
 from tidegate.postgres.server import Connection, statement
+from tidegate.postgres.verify.comparison import Uncompared
 
 __all__ = ["uncompared"]
 
