@@ -1,6 +1,7 @@
 """`tidegate postgres`: one database moved by what is typed, by one process after the other."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -21,8 +22,6 @@ class Typed:
         }
 
     def __call__(self, command: str, *options: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        import os
-
         argv = [sys.executable, "-m", "tidegate", "postgres", command, "--name", "orders", *options]
         password = ["--role-password", f"{self.shop.app}=env:SHOP_APP_PASSWORD"]
         done = subprocess.run(
@@ -56,7 +55,7 @@ def test_there_and_back_again_and_finished(typed, tmp_path):
     typed("verify", "--report", str(report))
     assert {table["verdict"] for table in json.loads(report.read_text())["tables"]} == {"equal"}
     turned = typed.json("switch")
-    assert (turned["owner"], turned["epoch"], turned["proof"]["equal"]) == ("azure", 1, True)
+    assert (turned["owner"], turned["epoch"], turned["proof"]["verdict"]) == ("azure", 1, "equal")
     write(shop, "azure", "after")
     assert typed.json("status")["owner"] == "azure"
     assert "azure owns the writes" in typed("abort", "--yes", code=2).stderr

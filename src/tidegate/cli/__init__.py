@@ -26,6 +26,7 @@ COMMANDS = {
     "abort": Lazy("tidegate.cli.steer:abort", "Stop a run where it is; nothing is undone."),
     "rollback": Lazy("tidegate.cli.steer:rollback", "Take a run back: traffic, data, and the rest in reverse."),
     "report": Lazy("tidegate.cli.report:report", "Write the report of a run."),
+    "postgres": Lazy("tidegate.cli.postgres:postgres", "Move one PostgreSQL database by itself."),
     "edge": Lazy("tidegate.cli.edge:edge", "Prepare an Envoy as the edge, and hold requests beside it."),
 }
 

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from tidegate.errors import Refused, TidegateError
+from tidegate.postgres.server import UNLOCK
 
 __all__ = ["client", "run_client"]
 
@@ -65,4 +66,5 @@ async def run_client(argv: Sequence[str | Path], environment: Mapping[str, str],
                 await process.wait()
     if process.returncode:
         text = complaint.decode(errors="replace").strip()[-800:]
-        raise Refused(f"{Path(str(argv[0])).name} failed: {text}", where=where)
+        mend = UNLOCK if "LOCK TABLE" in text else ""
+        raise Refused(f"{Path(str(argv[0])).name} failed: {text}", where=where, mend=mend)

@@ -10,7 +10,7 @@ from psycopg import sql
 from tidegate.postgres.binaries import client, run_client
 from tidegate.postgres.bookkeeping import write_note
 from tidegate.postgres.catalog import Role, roles
-from tidegate.postgres.server import Connection, Server
+from tidegate.postgres.server import LOCK_SECONDS, Connection, Server
 from tidegate.secret import resolve
 
 __all__ = [
@@ -44,7 +44,7 @@ async def dump_schema(source: Server, target: Server, snapshot: str, file: Path)
     argv = [
         *(client("pg_dump", major), *what, "--no-large-objects", "--no-tablespaces", "-Fc", "-Z0"),
         *("--snapshot", snapshot, "--exclude-schema", "tidegate", "--no-publications", "--no-subscriptions"),
-        *("-f", file),
+        *("--lock-wait-timeout", str(LOCK_SECONDS * 1000), "-f", file),
     ]
     await run_client(argv, source.client_environment(), source.where)
 

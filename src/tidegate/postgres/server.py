@@ -21,9 +21,13 @@ from tidegate.secret import resolve
 if TYPE_CHECKING:
     from psycopg.abc import Params, QueryNoTemplate
 
-__all__ = ["Connection", "Server", "literal", "statement"]
+__all__ = ["LOCK_SECONDS", "UNLOCK", "Connection", "Server", "literal", "statement"]
 
 CONNECT_SECONDS = 5
+LOCK_SECONDS = 5
+"""A schema change that waits for the copy's locks has whoever needs another wait behind it: somebody must give up."""
+
+UNLOCK = "a schema change, or a LOCK TABLE, waits or is at work: let it end, then try again"
 
 STEADY = {
     "keepalives": "1",
@@ -127,7 +131,11 @@ class Server:
                 password=self._password(),
                 timeout=CONNECT_SECONDS,
                 ssl=cast("Literal['prefer']", context(self.options)),
-                server_settings={"application_name": "tidegate", "search_path": ""},
+                server_settings={
+                    "application_name": "tidegate",
+                    "search_path": "",
+                    "lock_timeout": f"{LOCK_SECONDS}s",
+                },
             )
 
     async def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -186,6 +194,8 @@ class Server:
             yield
         except (OSError, TimeoutError, *AWAY) as error:
             raise self._unreachable(error) from None
+        except (psycopg.errors.LockNotAvailable, asyncpg.LockNotAvailableError) as error:
+            raise self._locked(error) from None
         except psycopg.OperationalError as error:
             if error.sqlstate is None and not _login_refused(str(error)):
                 raise self._unreachable(error) from None
@@ -220,6 +230,9 @@ class Server:
         return Unreachable(
             f"the server doesn't answer: {why}", where=self.where, mend="see whether it runs and can be reached"
         )
+
+    def _locked(self, error: BaseException) -> Refused:
+        return Refused(f"the server refused: {_first_line(error)}", where=self.where, mend=UNLOCK)
 
     def _refused(self, error: BaseException) -> Refused:
         mend = "check user and password" if _login_refused(str(error)) else "see the server's log"
