@@ -82,7 +82,9 @@ def test_one_snapshot_is_copied_without_a_stream(typed):
     assert typed.json("status")["streams"] is False
     assert "nothing streams" in typed("switch", code=1).stderr
     assert "abort" in typed("replicate", code=1).stderr
-    typed("abort", "--yes")
+    typed("finish", "--yes")
+    assert typed.shop.query("azure", "select to_regnamespace('tidegate') is null") == [["t"]]
+    write(typed.shop, "azure", "open")
 
 
 def test_a_difference_is_named_and_ends_with_4(typed):

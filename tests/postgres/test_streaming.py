@@ -162,7 +162,7 @@ async def test_a_column_added_while_copying_stops_the_copy_by_name_and_is_there_
             change = "alter table sales.customers add column weight integer default 1"
             changing.append(asyncio.create_task(asyncio.to_thread(shop.query, "aws", change)))
 
-    with pytest.raises(Refused, match="LOCK TABLE|lock timeout") as refused:
+    with pytest.raises(Refused, match=r"LOCK TABLE|lock timeout") as refused:
         await shop.move().replicate(begin)
     assert "a schema change, or a LOCK TABLE, waits or is at work" in refused.value.mend
     await changing[0]

@@ -88,9 +88,9 @@ async def abort(move: DatabaseMove, *, yes: bool) -> None:
 @yes_option
 @moves
 async def finish(move: DatabaseMove, *, yes: bool) -> None:
-    """After the switch: end the mirror, remove all that the move has made. There is no way back then."""
+    """After the switch, or a copy: end the mirror, remove all that the move has made. There is no way back then."""
     ownership = await move.ownership()
-    if ownership is None or ownership.owner == "aws":
+    if (ownership is None or ownership.owner == "aws") and not await move.is_plain_copy():
         raise UsageError("aws owns the writes", where="finish", mend="`switch` moves them, `abort` takes the copy back")
     _ask("changes no longer go back to aws: nothing undoes this. Go on?", yes=yes)
     await move.disarm()
