@@ -28,7 +28,8 @@ rehearse: $(READY)
 	@$(BIN)/tidegate rehearse $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m alone $(ARGS)
 
 test-crash: $(READY)
 	$(BIN)/python -m pytest tests/crash tests/postgres/test_runs.py --run-slow $(ARGS)

@@ -45,14 +45,14 @@ def server_folder() -> Iterator[Path]:
 def postgres16(server_folder: Path) -> Iterator[Postgres]:
     server = Postgres(server_folder / "postgres16", 16)
     yield server
-    server.stop()
+    server.kill()  # nothing of it is kept
 
 
 @pytest.fixture(scope="session")
 def postgres18(server_folder: Path) -> Iterator[Postgres]:
     server = Postgres(server_folder / "postgres18", 18)
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture(scope="session")

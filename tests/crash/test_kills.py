@@ -18,6 +18,8 @@ from tidegate.errors import Unreachable
 from tidegate.lab.lab import Lab
 from tidegate.lab.scenarios import SCENARIOS
 
+pytestmark = pytest.mark.alone
+
 EVERYBODY = 10_000
 EMPTY = {"role postgres true "}
 LONGER_THAN_THE_HOLD = 9.0
@@ -52,6 +54,7 @@ def must_be_whole(rehearsed: Rehearsed, ended: Ended) -> None:
         assert ended.after["azure"] == EMPTY
 
 
+@slow
 def test_killed_inside_both_switches_nothing_is_lost(rehearse):
     def draw(chance: Random) -> Iterable[Aim]:
         yield later(chance, 3)

@@ -3,6 +3,10 @@
 import json
 import signal
 
+import pytest
+
+pytestmark = pytest.mark.alone
+
 
 def test_it_is_judged_later_and_its_figures_go_where_they_were_wanted(rehearse, tmp_path):
     rehearsed = rehearse("window", "--json", "figures.json")

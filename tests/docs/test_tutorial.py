@@ -7,7 +7,11 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from docs.blocks import commands, matches
+
+pytestmark = pytest.mark.alone
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 END = "-- end of command, exit code "

@@ -95,7 +95,7 @@ class Reached(Exception):
     pass
 
 
-EVERY = 3
+EVERY = 6
 FIRSTS = [1, *(pytest.param(first, marks=pytest.mark.slow) for first in range(2, EVERY + 1))]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,6 @@ import pytest
 
 from tidegate.lab.servers import postgres
 from tidegate.lab.servers.postgres import Postgres
-from tidegate.postgres import verify
 from tidegate.postgres.server import Server
 from tidegate.postgres.verify import TableReport, compare
 from tidegate.runbook.migration import DatabaseServer
@@ -259,7 +259,7 @@ def pairs(postgres15: Postgres | None, postgres16: Postgres, postgres18: Postgre
     """Every pair of versions compared once, with all types in it."""
     servers = {15: postgres15, 16: postgres16, 18: postgres18}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "SHOWN", len(CASES))
+        patch.setattr(import_module("tidegate.postgres.verify.compare"), "SHOWN", len(CASES))
         return {
             pair: compared(servers[pair[0]], servers[pair[1]], pair == (15, 15))
             for pair in PAIRS

@@ -19,7 +19,8 @@ where {OURS} and {NOT_OF_AN_EXTENSION} and c.relkind in ('r', 'p', 'm') and c.re
   and (c.reltuples < 0
     or exists (select 1 from pg_catalog.pg_statistic_ext e where e.stxrelid = c.oid)
     or (c.reltuples > 0 and exists (select 1 from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0
-        and not a.attisdropped) and not exists (select 1 from pg_catalog.pg_statistic s where s.starelid = c.oid)))
+        and not a.attisdropped) and (n.nspname, c.relname) not in (
+        select schemaname, tablename from pg_catalog.pg_stats)))
 order by 1"""
 """Never analyzed at the source either, or with extended statistics, whose content no dump carries."""
 

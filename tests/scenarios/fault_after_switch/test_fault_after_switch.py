@@ -1,6 +1,10 @@
 """Azure fails once it owns the writes: traffic goes home, then the data by the mirrored switch."""
 
+import pytest
+
 from scenarios.conftest import must_keep_its_promise
+
+pytestmark = pytest.mark.alone
 
 
 def test_what_azure_acknowledged_comes_home(rehearse):

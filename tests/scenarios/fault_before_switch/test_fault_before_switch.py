@@ -1,6 +1,10 @@
 """Azure fails while AWS owns the writes: traffic goes back by itself, and Azure is left as it was."""
 
+import pytest
+
 from scenarios.conftest import must_keep_its_promise
+
+pytestmark = pytest.mark.alone
 
 
 def test_the_guard_notices_and_traffic_goes_home(rehearse):

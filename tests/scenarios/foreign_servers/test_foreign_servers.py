@@ -2,7 +2,11 @@
 
 from collections import Counter
 
+import pytest
+
 from scenarios.foreign_servers.conftest import has_begun, waits_for
+
+pytestmark = pytest.mark.alone
 
 
 def nothing_is_lost_or_doubled(estate, users, owner):

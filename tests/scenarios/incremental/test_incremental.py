@@ -1,6 +1,10 @@
 """Part after part of the users, the switch among them; nobody notices, nothing is lost."""
 
+import pytest
+
 from scenarios.conftest import must_keep_its_promise
+
+pytestmark = pytest.mark.alone
 
 
 def test_the_workload_moves_and_nobody_notices(rehearse):

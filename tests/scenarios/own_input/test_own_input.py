@@ -7,6 +7,8 @@ import pytest
 
 from scenarios.conftest import must_keep_its_promise
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[3]
 CHINOOK = ROOT.parent / "shared" / "corpus" / "databases" / "chinook.sql"
 CALM = ("--rate", "60")

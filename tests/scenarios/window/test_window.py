@@ -1,6 +1,10 @@
 """All at once: requests are held, not refused, until Azure owns the writes."""
 
+import pytest
+
 from scenarios.conftest import must_keep_its_promise
+
+pytestmark = pytest.mark.alone
 
 
 def test_requests_are_held_while_the_workload_moves_and_then_served_by_azure(rehearse):
