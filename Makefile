@@ -28,8 +28,8 @@ rehearse: $(READY)
 	@$(BIN)/tidegate rehearse $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile $(ARGS)
-	$(BIN)/python -m pytest -m alone $(ARGS)
+	$(BIN)/python -m pytest -m "not rehearsal" --numprocesses 3 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -m rehearsal --numprocesses 2 $(ARGS)
 
 test-crash: $(READY)
 	$(BIN)/python -m pytest tests/crash tests/postgres/test_runs.py --run-slow $(ARGS)

@@ -18,7 +18,7 @@ from tidegate.errors import Unreachable
 from tidegate.lab.lab import Lab
 from tidegate.lab.scenarios import SCENARIOS
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.rehearsal
 
 EVERYBODY = 10_000
 EMPTY = {"role postgres true "}

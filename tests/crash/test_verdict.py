@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 
 
 def test_it_is_judged_later_and_its_figures_go_where_they_were_wanted(rehearse, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from docs.blocks import commands, matches
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.rehearsal
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 END = "-- end of command, exit code "

@@ -4,7 +4,7 @@ import pytest
 
 from scenarios.conftest import must_keep_its_promise
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.rehearsal
 
 
 def test_what_azure_acknowledged_comes_home(rehearse):

@@ -4,7 +4,7 @@ import pytest
 
 from scenarios.conftest import must_keep_its_promise
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.rehearsal
 
 
 def test_the_guard_notices_and_traffic_goes_home(rehearse):

@@ -6,7 +6,7 @@ import pytest
 
 from scenarios.foreign_servers.conftest import has_begun, waits_for
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.rehearsal
 
 
 def nothing_is_lost_or_doubled(estate, users, owner):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.rehearsal
 
 LONGEST = 240
 MARK = "TIDEGATE_TEST_MARK"

@@ -7,7 +7,7 @@ import pytest
 
 from scenarios.conftest import must_keep_its_promise
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.rehearsal
 
 ROOT = Path(__file__).parents[3]
 CHINOOK = ROOT.parent / "shared" / "corpus" / "databases" / "chinook.sql"

@@ -6,7 +6,7 @@ import pytest
 
 from scenarios.conftest import must_keep_its_promise
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.rehearsal
 
 
 def test_the_run_pauses_and_a_forced_rollback_loses_exactly_what_it_named(rehearse):

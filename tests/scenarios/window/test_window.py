@@ -4,7 +4,7 @@ import pytest
 
 from scenarios.conftest import must_keep_its_promise
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.rehearsal
 
 
 def test_requests_are_held_while_the_workload_moves_and_then_served_by_azure(rehearse):
