@@ -15,7 +15,7 @@ import importlib
 
 from bench.postgres.measure import Options
 
-PARTS = ("copy",)
+PARTS = ("copy", "verify", "turns", "keep_up")
 
 
 def main() -> None:
