@@ -6,9 +6,9 @@ A part is a module of this package, named in PARTS, with
 
 with `times` and `scale` among its options, or with those that its `add_options` names, at their defaults:
 `python -m bench.postgres.PART --help`. It starts what it needs, prints its table to stdout (progress to stderr), and
-leaves nothing behind. Without a name all run, in this order. Nothing is asserted: the exit code is 0 also when a bound is missed. A method and its
-peer are measured in one run, one after the other, in alternating order: only their ratio means much on a machine
-that does other work too.
+leaves nothing behind. Without a name all run, in this order. Nothing is asserted: the exit code is 0 also when a bound
+is missed. A method and its peer are measured in one run, one after the other, in alternating order: only their ratio
+means much on a machine that does other work too.
 """
 
 import argparse
