@@ -224,6 +224,6 @@ async def test_nobody_is_served_during_a_maintenance_and_everybody_is_told(edge)
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
         assert await answer.text() == "This service is being moved and will be back soon.\n"
     assert edge.served == Counter()
-    assert {count for count in (await edge.plane.count()).values()} == {Count()}
+    assert set((await edge.plane.count()).values()) == {Count()}
     await edge.plane.write(Routes(basis_points=10_000))
     assert await edge.ask(path="/orders") == "azure"

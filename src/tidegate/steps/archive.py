@@ -14,6 +14,7 @@ from tidegate.postgres.archive.progress import Progress
 from tidegate.postgres.archive.restore import restore
 from tidegate.postgres.archive.target import restored
 from tidegate.postgres.archive.vault import Vault
+from tidegate.postgres.progress import seldom
 from tidegate.postgres.schema import server_major
 from tidegate.runbook.migration import Backup
 from tidegate.runbook.step import Action, Context, Finding, NoFacts
@@ -91,7 +92,7 @@ class DatabaseBackup(ArchiveStep):
                 folder=Path(self.backup.folder),
                 major=await server_major(self.database.azure),
                 jobs=self.backup.jobs,
-                note=context.note,
+                note=seldom(context.note),
                 progress=_told(context.note),
             )
         context.remember("backup", manifest.backup)
@@ -119,7 +120,9 @@ class DatabaseTransfer(ArchiveStep):
     async def apply(self, context: Context, facts: NoFacts) -> None:
         async with self.vault(context) as vault:
             key = open_key(self.backup.key)
-            report = await check(vault, key, jobs=self.backup.jobs, note=context.note, progress=_told(context.note))
+            report = await check(
+                vault, key, jobs=self.backup.jobs, note=seldom(context.note), progress=_told(context.note)
+            )
             report.require_whole(vault.where)
         context.remember("whole", len(report.manifest.files))
 
@@ -155,7 +158,7 @@ class DatabaseRestore(ArchiveStep):
                 folder=Path(self.backup.folder),
                 passwords=self.database.spec.passwords,
                 jobs=self.backup.jobs,
-                note=context.note,
+                note=seldom(context.note),
                 progress=_told(context.note),
             )
         report.require_equal(self.database.where("azure"))
