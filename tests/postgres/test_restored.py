@@ -60,7 +60,7 @@ async def test_closed_nobody_writes_until_it_is_taken_back(shop, move):
 async def test_not_closed_in_time_it_is_open_as_before(shop, move):
     with psycopg.connect(shop.aws.full_dsn(shop.name)) as admin:
         admin.execute("insert into sales.customers (name) values ('slow')")
-        with pytest.raises(DeadlinePassed, match="RowExclusiveLock of postgres on sales.customers"):
+        with pytest.raises(DeadlinePassed, match=r"RowExclusiveLock of postgres on sales\.customers"):
             await move.close_source(time.monotonic() + 0.5)
         admin.rollback()
     assert not await move.source_closed()
