@@ -35,19 +35,23 @@ class Switch(PlaneStep[NoFacts]):
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         migration = self.workload.migration
-        hold = migration.objectives.hold
+        hold, away = migration.objectives.hold, bool(migration.restored)
         workers = [name for name, component in migration.components.items() if component.kind == "worker"]
         stores = ", ".join(migration.stores)
+        holding = Action(
+            verb="change", target="edge", detail=f"hold requests, {hold:g} s at most", undo="let them go on"
+        )
+        idle = "" if away else "idle on AWS, then "
         actions = [
-            Action(verb="change", target="edge", detail=f"hold requests, {hold:g} s at most", undo="let them go on"),
+            *([] if away else [holding]),
             *(
-                Action(verb="change", target=worker, detail="idle on AWS, then active on Azure", undo="active on AWS")
+                Action(verb="change", target=worker, detail=f"{idle}active on Azure", undo="active on AWS")
                 for worker in workers
             ),
             Action(
                 verb="change",
                 target=stores,
-                detail="fence AWS, drain, Azure owns the writes",
+                detail="fence AWS, drain, Azure owns the writes; a mirror carries them back",
                 undo="the mirrored switch: AWS owns the writes again, with all that was written on Azure",
             ),
         ]
@@ -59,9 +63,12 @@ class Switch(PlaneStep[NoFacts]):
     async def apply(self, context: Context, facts: NoFacts) -> None:
         if context.recall("forward") is None:
             await self.workload.remember_the_usual()
-        routes = Routes(basis_points=EVERYBODY) if self.moves_traffic else None
-        await self._turn(context, "azure", "forward", context.stopping, routes)
+        await self._turn(context, "azure", "forward", context.stopping, self._routes)
         await asyncio.sleep(BREATH)
+
+    @property
+    def _routes(self) -> Routes | None:
+        return Routes(basis_points=EVERYBODY) if self.moves_traffic else None
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
         ownership = await self.workload.ownership()
@@ -81,7 +88,7 @@ class Switch(PlaneStep[NoFacts]):
             await self._finish_forward(context)
             await self._turn(context, "aws", "back", lambda: False)
         else:  # killed before the commit: the source may still be fenced
-            parties = self._parties("azure", 1)
+            parties = self._parties("azure", 1, self._routes)
             try:
                 await abandon(parties)
             finally:
@@ -138,7 +145,9 @@ class Switch(PlaneStep[NoFacts]):
         stores = [*databases.values(), *buckets.values()]
         objectives = workload.migration.objectives
         lag = dict.fromkeys(databases, objectives.lag) | dict.fromkeys(buckets, objectives.lag_objects)
-        before = front.Workload(workload.edge, workload.edge, workload.directory, routes)
+        before: front.Front = front.Workload(workload.edge, workload.edge, workload.directory, routes)
+        if routes is not None and workload.migration.restored:
+            before = front.Away(workload.edge, workload.directory, routes)
         return Parties(stores, lead, before, lag)
 
 
