@@ -1,15 +1,16 @@
 """The switch of all stores; its undo is the same switch, mirrored, or without the target if that is gone."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from tidegate.edges.edge import Routes
+from tidegate.postgres.store import DatabaseStore
 from tidegate.runbook.migration import Cloud, other
 from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
 from tidegate.steps.workload import PlaneStep
 from tidegate.switch import front
-from tidegate.switch.store import Ownership
+from tidegate.switch.store import Ownership, Store
 from tidegate.switch.switch import Parties, Timings, abandon, committed, switch
 
 __all__ = ["Switch"]
@@ -81,6 +82,7 @@ class Switch(PlaneStep[NoFacts]):
     async def undo(self, context: Context, facts: NoFacts) -> None:
         if context.recall("forward") is None:
             return
+        await self.workload.let_go()
         if context.forced:
             await self._force_home(context)
             return
@@ -92,7 +94,7 @@ class Switch(PlaneStep[NoFacts]):
             try:
                 await abandon(parties)
             finally:
-                await _close(parties)
+                await _close(parties.stores)
 
     async def _turn(
         self, context: Context, owner: Cloud, turn: str, stopping: Callable[[], bool], routes: Routes | None = None
@@ -106,8 +108,10 @@ class Switch(PlaneStep[NoFacts]):
             context.remember(turn, "begun")
             objectives = self.workload.migration.objectives
             timings = await switch(parties, ownership, hold=objectives.hold, stopping=stopping, note=context.note)
+            if turn == "forward":
+                self.workload.turned |= {each.name: each for each in parties.stores if isinstance(each, DatabaseStore)}
         finally:
-            await _close(parties)
+            await _close(each for each in parties.stores if each not in self.workload.turned.values())
         context.remember(turn, "done")
         context.note(f"{owner} owns the writes", **_figures(timings))
 
@@ -151,8 +155,8 @@ class Switch(PlaneStep[NoFacts]):
         return Parties(stores, lead, before, lag)
 
 
-async def _close(parties: Parties) -> None:
-    for store in parties.stores:
+async def _close(stores: Iterable[Store]) -> None:
+    for store in stores:
         await store.close()
 
 
