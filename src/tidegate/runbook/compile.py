@@ -24,6 +24,7 @@ def _before(migration: Migration) -> list[Stage]:
     followed = [name for name in migration.stores if name not in migration.restored]
     stages = [
         Stage(name="preflight", phase="before", steps=(StepSpec(uses="preflight", name="preflight"),)),
+        Stage(name="prepare", phase="before", steps=_store_steps(migration, "prepare", migration.restored)),
         Stage(name="replicate", phase="before", steps=_store_steps(migration, "replicate", followed)),
         Stage(name="verify", phase="before", steps=_store_steps(migration, "verify", followed)),
         Stage(name="endpoints", phase="before", steps=(StepSpec(uses="endpoints", name="endpoints"),)),

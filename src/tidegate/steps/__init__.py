@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from tidegate.errors import TidegateError
 from tidegate.runbook.runbook import StepSpec
 from tidegate.runbook.step import AnyStep
-from tidegate.steps.archive import DatabaseBackup, DatabaseClose, DatabaseRestore, DatabaseTransfer
+from tidegate.steps.archive import DatabaseBackup, DatabaseClose, DatabasePrepare, DatabaseRestore, DatabaseTransfer
 from tidegate.steps.bucket import BucketFinish, BucketProve, BucketReplicate, BucketVerify
 from tidegate.steps.command import Command
 from tidegate.steps.database import DatabaseFinish, DatabaseProve, DatabaseReplicate, DatabaseVerify
@@ -26,6 +26,7 @@ KINDS: dict[str, type[AnyStep]] = {
     "database-verify": DatabaseVerify,
     "database-prove": DatabaseProve,
     "database-finish": DatabaseFinish,
+    "database-prepare": DatabasePrepare,
     "database-close": DatabaseClose,
     "database-backup": DatabaseBackup,
     "database-transfer": DatabaseTransfer,

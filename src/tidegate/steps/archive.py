@@ -1,4 +1,4 @@
-"""The steps of one database that goes over by backup: close, backup, transfer, restore."""
+"""The steps of one database that goes over by backup: prepare, close, backup, transfer, restore."""
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -6,14 +6,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tidegate.errors import CheckFailed
-from tidegate.postgres.archive.backup import backup
+from tidegate.postgres.archive.backup import backup, dump_size
 from tidegate.postgres.archive.check import check
 from tidegate.postgres.archive.key import open_key
-from tidegate.postgres.archive.manifest import read_manifest
+from tidegate.postgres.archive.manifest import Begun, put_document, read_document, read_manifest
 from tidegate.postgres.archive.progress import Progress
 from tidegate.postgres.archive.restore import restore
 from tidegate.postgres.archive.target import restored
 from tidegate.postgres.archive.vault import Vault
+from tidegate.postgres.archive.workplace import local, require_room
 from tidegate.postgres.progress import seldom
 from tidegate.postgres.schema import server_major
 from tidegate.runbook.migration import Backup
@@ -21,8 +22,9 @@ from tidegate.runbook.step import Action, Context, Finding, NoFacts
 from tidegate.steps.database import DatabaseStep
 from tidegate.steps.vaults import open_vault
 
-__all__ = ["DatabaseBackup", "DatabaseClose", "DatabaseRestore", "DatabaseTransfer"]
+__all__ = ["DatabaseBackup", "DatabaseClose", "DatabasePrepare", "DatabaseRestore", "DatabaseTransfer"]
 
+PROBE = "probe"
 CLOSE_SECONDS = 60.0
 TELL_EVERY = 5.0
 
@@ -44,6 +46,35 @@ class ArchiveStep(DatabaseStep):
             yield vault
         finally:
             await vault.close()
+
+
+class DatabasePrepare(ArchiveStep):
+    """Everything that a backup needs, tried before anybody is kept out for it."""
+
+    uses: str = "database-prepare"
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        detail = f"a small file in {self.backup.place}, sealed, read back and deleted"
+        return [Action(verb="create", target="backup", detail=detail, undo="nothing to take back: it is deleted")]
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        """Raises InvalidMigration for a key, Unreachable or Refused for a place, LocalFault for too small a folder."""
+        key = open_key(self.backup.key)
+        folder = Path(self.backup.folder)
+        with local(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_room(folder, await dump_size(self.database.aws))
+        async with self.vault(context) as vault:
+            sent = Begun(backup=PROBE, run=context.run, store=self.store)
+            await put_document(vault, PROBE, key, sent)
+            found = await read_document(vault, PROBE, key, Begun)
+            await vault.delete(PROBE)
+        context.remember("tried", found == sent)
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        tried = context.recall("tried") is True
+        message = f"{self.backup.place} gives back what is sent there" if tried else "the backup's place isn't tried"
+        return [Finding(check=self.name, verdict="pass" if tried else "fail", message=message)]
 
 
 class DatabaseClose(ArchiveStep):

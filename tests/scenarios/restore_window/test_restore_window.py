@@ -6,7 +6,7 @@ from scenarios.conftest import must_keep_its_promise
 
 pytestmark = pytest.mark.rehearsal
 
-STAGES = ["preflight", "replicate", "verify", "endpoints"]
+STAGES = ["preflight", "prepare", "replicate", "verify", "endpoints"]
 STAGES += ["maintenance", "close", "backup", "transfer", "restore", "verify restored"]
 STAGES += ["switch", "prove", "watch", "finish"]
 

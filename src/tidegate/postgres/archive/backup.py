@@ -34,17 +34,17 @@ from tidegate.postgres.catalog import Role, roles
 from tidegate.postgres.server import Connection, Server
 from tidegate.postgres.side_by_side import side_by_side
 
-__all__ = ["backup"]
+__all__ = ["backup", "dump_size"]
 
 DUMP, STATE, SENT = "dump", "dump.json", "sent.jsonl"
-FACTS = """
+NEEDED = """(select coalesce(pg_catalog.sum(pg_catalog.pg_table_size(c.oid)), 0)::int8 from pg_catalog.pg_class c
+    where c.relkind = 'r' and (c.oid >= 16384 or c.relname = 'pg_largeobject'))"""
+"""What has to be dumped, uncompressed and without indexes. Oids below 16384 are the system's own."""
+FACTS = f"""
 select pg_catalog.pg_export_snapshot(), current_setting('server_version_num')::int,
     (case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
         else pg_catalog.pg_current_wal_lsn() end)::text,
-    pg_catalog.pg_database_size(current_database()),
-    (select coalesce(pg_catalog.sum(pg_catalog.pg_table_size(c.oid)), 0)::int8 from pg_catalog.pg_class c
-        where c.relkind = 'r' and (c.oid >= 16384 or c.relname = 'pg_largeobject'))"""
-"""The last: what has to be dumped, uncompressed and without indexes. Oids below 16384 are the system's own."""
+    pg_catalog.pg_database_size(current_database()), {NEEDED}"""
 
 
 class _Dump(Model):
@@ -52,6 +52,11 @@ class _Dump(Model):
 
     manifest: Manifest
     sizes: dict[str, int]
+
+
+async def dump_size(server: Server) -> int:
+    """Bytes that a dump takes at most, uncompressed. Raises Unreachable, Refused."""
+    return int(await server.value(f"select {NEEDED}"))
 
 
 async def backup(
