@@ -130,6 +130,35 @@ async def test_what_a_login_may_not_read_or_is_not_shown_is_named(shop):
         shop.query("aws", f"drop role {limited}")
 
 
+async def test_what_a_role_has_beside_login_and_groups_is_named_until_azure_has_it_too(shop):
+    group = f"group_{shop.name}"
+    grant = f"grant {group} to {shop.app} with admin option, inherit false"
+    shop.query("aws", f"create role {group}; {grant}; alter role {shop.app} bypassrls connection limit 7")
+    shop.query("aws", f"alter role {group} noinherit createdb valid until '2040-01-01 12:00+02'")
+    try:
+        found = await troubles(shop)
+        assert verdicts(found) == {"role_attributes": "inconclusive"}
+        for each in (
+            f"{shop.app} BYPASSRLS",
+            f"{shop.app} CONNECTION LIMIT 7",
+            f"{group} NOINHERIT",
+            f"{group} CREATEDB",
+            f"{group} VALID UNTIL 2040-01-01 10:00:00",
+            f"{shop.app} in {group} WITH ADMIN OPTION",
+            f"{shop.app} in {group} WITH INHERIT FALSE",
+        ):
+            assert each in found["role_attributes"].message
+        shop.query("azure", f"create role {group} noinherit createdb valid until '2040-01-01 10:00Z'")
+        shop.query("azure", f"create role {shop.app} bypassrls connection limit 7")
+        shop.query("azure", grant)
+        assert await troubles(shop) == {}
+    finally:
+        for cloud in ("aws", "azure"):
+            shop.query(cloud, f"drop role {group}")
+        shop.query("aws", f"alter role {shop.app} nobypassrls connection limit -1")
+        shop.query("azure", f"drop role {shop.app}")
+
+
 async def test_roles_that_nobody_makes_on_azure_are_named(shop):
     boss, lender = f"boss_{shop.name}", f"rds_{shop.name}"
     shop.query("aws", f"create role {boss} superuser; create role {lender}; grant {lender} to {shop.app}")

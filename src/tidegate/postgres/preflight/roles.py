@@ -2,11 +2,12 @@
 
 The copy makes the application's roles. It doesn't make superusers, replication roles, its own login or what a
 provider has made; if one of those owns anything, or was granted anything or is somebody's group, it has to exist.
+Of a role's attributes and memberships it makes the plain ones alone: the others may be more than its login may give.
 """
 
 from tidegate.postgres.catalog import OURS, Role, roles
 from tidegate.postgres.preflight.check import Asked, all_rows, judged, listed
-from tidegate.postgres.server import Connection
+from tidegate.postgres.server import Connection, statement
 from tidegate.runbook.step import Finding
 
 __all__ = ["RoleFacts", "judge_roles", "read_roles"]
@@ -33,10 +34,27 @@ where not exists (select 1 from pg_catalog.pg_depend e
     where e.classid = o.catalog and e.objid = o.oid and e.deptype = 'e') and o.owner <> 0
     and coalesce(r.rolname, '') !~ '^tidegate_'
 """
+ATTRIBUTES = """
+select pg_catalog.quote_ident(r.rolname) || ' ' || pg_catalog.unnest(array[
+    case when r.rolcreaterole then 'CREATEROLE' end, case when r.rolcreatedb then 'CREATEDB' end,
+    case when r.rolbypassrls then 'BYPASSRLS' end, case when not r.rolinherit then 'NOINHERIT' end,
+    case when r.rolconnlimit <> -1 then 'CONNECTION LIMIT ' || r.rolconnlimit end,
+    case when r.rolvaliduntil < 'infinity' then 'VALID UNTIL ' || (r.rolvaliduntil at time zone 'UTC') end])
+from pg_catalog.pg_roles r where r.rolname = any(%(roles)s)
+union
+select pg_catalog.quote_ident(r.rolname) || ' in ' || pg_catalog.quote_ident(g.rolname) || ' WITH ' ||
+    pg_catalog.unnest(array[case when m.admin_option then 'ADMIN OPTION' end,
+        case when r.rolinherit and pg_catalog.to_jsonb(m) ->> 'inherit_option' = 'false' then 'INHERIT FALSE' end,
+        case when pg_catalog.to_jsonb(m) ->> 'set_option' = 'false' then 'SET FALSE' end])
+from pg_catalog.pg_auth_members m join pg_catalog.pg_roles r on r.oid = m.member
+join pg_catalog.pg_roles g on g.oid = m.roleid where r.rolname = any(%(roles)s)
+"""
 
 
 class RoleFacts(Asked):
     """`absent`: on azure, and not made by the copy. `ghosts`: OIDs of owners that no longer exist on aws.
+
+    `attributes`: of the roles that are moved, and of their memberships, which they lack on azure.
 
     `without_password`: logins of which the migration names no password; `readable`: whether aws shows their hashes.
     """
@@ -44,6 +62,7 @@ class RoleFacts(Asked):
     moved: list[str]
     absent: list[str]
     ghosts: list[int]
+    attributes: list[str]
     without_password: list[str]
     readable: bool
 
@@ -53,13 +72,20 @@ async def read_roles(here: Connection, there: Connection, passwords: frozenset[s
     owners = await all_rows(here, OWNERS)
     present = {row[0] for row in await all_rows(there, "select rolname from pg_catalog.pg_roles")}
     readable = await all_rows(here, "select pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')")
+    names = [role.name for role in moved]
     return RoleFacts(
-        moved=[role.name for role in moved],
+        moved=names,
         absent=_absent(moved, {name for _, name in owners if name is not None}, present),
         ghosts=sorted(oid for oid, name in owners if name is None),
+        attributes=sorted(await _attributes(here, names) - await _attributes(there, names)),
         without_password=[role.name for role in moved if role.login and role.name not in passwords],
         readable=readable[0][0],
     )
+
+
+async def _attributes(connection: Connection, names: list[str]) -> set[str]:
+    rows = await (await connection.execute(statement(ATTRIBUTES), {"roles": names})).fetchall()
+    return {row[0] for row in rows if row[0] is not None}
 
 
 def _absent(moved: list[Role], owners: set[str], present: set[str]) -> list[str]:
@@ -89,6 +115,17 @@ def judge_roles(where: str, facts: RoleFacts) -> list[Finding]:
             if facts.ghosts
             else "",
             mend="ALTER ... OWNER TO a role that exists; REVOKE what was granted to the one that is gone",
+        ),
+        judged(
+            "role_attributes",
+            where,
+            "no role needs more than a login and its groups",
+            wrong=f"attributes of roles and memberships don't move: {listed(facts.attributes)}"
+            if facts.attributes
+            else "",
+            mend="make these roles on azure beforehand, NOLOGIN and with what they need: the copy leaves it to them; "
+            "or approve to go without",
+            verdict="inconclusive",
         ),
         judged(
             "passwords",
