@@ -2,12 +2,13 @@
 
 A part is a module of this package, named in PARTS, with
 
-    def main(options: Options) -> None
+    def main(options) -> None
 
-which starts what it needs, prints its table to stdout (progress to stderr), and leaves nothing behind. Without a
-name all run, in this order. Nothing is asserted: the exit code is 0 also when a bound is missed. A method and its
-peer are measured in one run, one after the other, in alternating order: only their ratio means much on a machine
-that does other work too.
+with `times` and `scale` among its options, or with those that its `add_options` names, at their defaults:
+`python -m bench.postgres.PART --help`. It starts what it needs, prints its table to stdout (progress to stderr), and
+leaves nothing behind. Without a name all run, in this order. Nothing is asserted: the exit code is 0 also when a bound
+is missed. A method and its peer are measured in one run, one after the other, in alternating order: only their ratio
+means much on a machine that does other work too.
 """
 
 import argparse
@@ -26,9 +27,15 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"no part is called {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
-    options = Options(times=given.times, scale=given.scale)
     for part in given.parts or PARTS:
-        importlib.import_module(f"bench.postgres.{part}").main(options)
+        module = importlib.import_module(f"bench.postgres.{part}")
+        options = Options(times=given.times, scale=given.scale)
+        if hasattr(module, "add_options"):
+            own = argparse.ArgumentParser()
+            module.add_options(own)
+            options = own.parse_args([])
+        print(f"\n## {part}\n", flush=True)
+        module.main(options)
 
 
 if __name__ == "__main__":

@@ -110,6 +110,8 @@ def after_a_rest(chance: Random) -> Iterable[Aim]:
         ("incremental", anywhere),
         ("window", forward),
         ("window", after_a_rest),
+        ("restore-window", anywhere),
+        ("restore-window", forward),
         ("fault-before-switch", anywhere),
         ("fault-after-switch", back),
         ("fault-after-switch", after_a_rest),
@@ -135,6 +137,22 @@ def test_what_is_held_when_it_dies_is_let_go_and_counted(rehearse):
     assert after.expired >= before.expired + before.waiting
     rehearsed.go_on()
     must_be_whole(rehearsed, rehearsed.ended())
+
+
+def test_taken_back_while_the_backup_is_restored_aws_serves_again(rehearse):
+    rehearsed = rehearse("restore-window")
+    rehearsed.wait_for(lambda state: state.step("restore-orders").began)
+    rehearsed.kill("while the backup is restored")
+    assert asyncio.run(rehearsed.edge())[1] == Routes(maintenance=True)
+    assert rehearsed.tidegate("rollback", rehearsed.run).returncode == 0
+    rehearsed.go_on()
+    ended = rehearsed.ended()
+    assert ended.state.status == "rolled-back"
+    assert (ended.routes, ended.misled, ended.left) == (Routes(), [], [])
+    assert ended.after == {"aws": ended.before, "azure": EMPTY}
+    kept = {each.promise: each.kept for each in ended.verdict.promises}
+    assert kept["no acknowledged write is lost"]
+    assert kept["no request fails in another way"]
 
 
 @slow

@@ -213,3 +213,17 @@ async def test_shifting_under_load_fails_nobody(edge):
     ending.set()
     await asyncio.gather(*users)
     assert set(answers) == {"aws", "azure"}
+
+
+async def test_nobody_is_served_during_a_maintenance_and_everybody_is_told(edge):
+    await edge.plane.write(Routes(maintenance=True))
+    assert await edge.plane.read() == Routes(maintenance=True)
+    async with edge.session.get(f"http://{edge.migration.edge.listen}/orders") as answer:
+        assert answer.status == 503
+        assert answer.headers["retry-after"] == "60"
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert await answer.text() == "This service is being moved and will be back soon.\n"
+    assert edge.served == Counter()
+    assert set((await edge.plane.count()).values()) == {Count()}
+    await edge.plane.write(Routes(basis_points=10_000))
+    assert await edge.ask(path="/orders") == "azure"

@@ -1,8 +1,10 @@
 import pytest
+from pydantic import ValidationError
 
-from sample import sample_migration
+from sample import sample_document, sample_migration
 from tidegate.errors import InvalidMigration
 from tidegate.runbook.compile import compile_runbook
+from tidegate.runbook.migration import Migration
 
 
 def names(runbook) -> list[str]:
@@ -33,6 +35,42 @@ def test_a_window_moves_everybody_in_the_switch():
     runbook = compile_runbook(sample_migration(strategy="window", shift=[]))
     assert [name for name in names(runbook) if name.startswith("shift")] == []
     assert runbook.stage("switch").steps[0].fields["moves_traffic"] is True
+
+
+BACKUP = {"place": "azure://backups/shop", "key": "env:K", "folder": "/var/tmp/backups"}
+
+
+def by_backup(**changes):
+    document = sample_document(strategy="window", shift=[])
+    document["stores"]["orders"] |= {"method": "restore", "backup": BACKUP} | changes
+    return document
+
+
+def test_what_is_not_replicated_goes_over_by_backup_while_the_edge_tells_of_the_maintenance():
+    runbook = compile_runbook(Migration.model_validate(by_backup()))
+    found = names(runbook)
+    assert found[found.index("endpoints") + 1 : found.index("switch")] == [
+        *("maintenance", "close", "backup", "transfer", "restore", "verify restored")
+    ]
+    assert [step.name for step in runbook.stage("replicate").steps] == ["replicate-receipts"]
+    assert {stage.on_failure for stage in runbook.stages if stage.phase == "during"} == {"roll back"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"backup": None}, "method: restore needs a backup"),
+        ({"method": "replicate"}, "backup is for method: restore"),
+    ],
+)
+def test_a_backup_and_its_method_belong_together(changes, why):
+    with pytest.raises(ValidationError, match=why):
+        Migration.model_validate(by_backup(**changes))
+
+
+def test_a_part_of_the_users_can_not_move_while_the_database_is_closed():
+    with pytest.raises(ValidationError, match=r"stores\.orders: method: restore closes the database"):
+        Migration.model_validate(by_backup() | {"strategy": "incremental", "shift": sample_document()["shift"]})
 
 
 def test_every_stage_with_users_on_azure_is_guarded_and_rolls_back():

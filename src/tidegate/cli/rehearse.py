@@ -59,7 +59,8 @@ def rehearse(context: click.Context, *, scenario: str, document: Path | None, pl
     Exits 0 when the scenario ended as it promises, and 4 when it didn't.
     """
     try:
-        options = Options.model_validate({**given, "strategy": SCENARIOS[scenario].strategy})
+        story = SCENARIOS[scenario]
+        options = Options.model_validate({**given, "strategy": story.strategy, "method": story.method})
     except ValueError as error:
         raise _bad_option(error) from None
     options = checked(options)

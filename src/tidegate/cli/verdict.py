@@ -37,8 +37,9 @@ class Shown:
 def _figures(document: dict[str, Any]) -> str:
     requests, seconds = document["requests"], document["seconds"]
     held = "unknown how many" if requests["held"] is None else f"{requests['held']:,}"
+    away = f", {requests['away']:,} told of the maintenance" if requests.get("away") else ""
     parts = [
-        f"{requests['total']:,} requests, {requests['failed']:,} failed, {held} held",
+        f"{requests['total']:,} requests, {requests['failed']:,} failed, {held} held{away}",
         *(
             f"{text} {seconds[key]:.3f} s"
             for key, text in (

@@ -9,15 +9,17 @@ from typing import Any
 from tidegate.edges.criteria import COUNTRY, USER, USER_TYPE, segments
 from tidegate.edges.edge import REST, Routes
 from tidegate.errors import InvalidMigration
-from tidegate.runbook.migration import Cloud, Migration
+from tidegate.runbook.migration import Cloud, Maintenance, Migration
 
-__all__ = ["HOLD_KEY", "ROUTES", "bootstrap", "cluster_name", "route_document"]
+__all__ = ["HOLD_KEY", "MAINTENANCE", "ROUTES", "bootstrap", "cluster_name", "route_document"]
 
 ROUTES = "routes.json"
 HOLD_KEY = "tidegate.hold"
 HOLD_CLUSTER = "hold"
 CLOUDS: tuple[Cloud, Cloud] = ("aws", "azure")
 RELEASED = "x-tidegate-released"
+MAINTENANCE = "x-tidegate-maintenance"
+"""A header of the answer that the edge itself gives while nobody is served."""
 TYPES = "type.googleapis.com/envoy."
 MANAGER = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -78,6 +80,7 @@ def route_document(migration: Migration, routes: Routes, version: str) -> dict[s
         },
         "hash_policy": [{"header": {"header_name": USER}, "terminal": True}],
     }
+    served = [*released, *matched, _route({"prefix": "/"}, split)]
     return {
         "version_info": version,
         "resources": [
@@ -86,9 +89,25 @@ def route_document(migration: Migration, routes: Routes, version: str) -> dict[s
                 "name": "edge",
                 "request_headers_to_remove": [RELEASED],
                 "virtual_hosts": [
-                    {"name": "all", "domains": ["*"], "routes": [*released, *matched, _route({"prefix": "/"}, split)]}
+                    {
+                        "name": "all",
+                        "domains": ["*"],
+                        "routes": [_away(migration.edge.maintenance)] if routes.maintenance else served,
+                    }
                 ],
             }
+        ],
+    }
+
+
+def _away(response: Maintenance) -> dict[str, Any]:
+    headers = {"retry-after": f"{response.retry_after:.0f}", "content-type": response.content_type, MAINTENANCE: "1"}
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 503, "body": {"inline_string": response.body}},
+        "response_headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in headers.items()
         ],
     }
 

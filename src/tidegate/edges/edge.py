@@ -17,10 +17,12 @@ class Routes:
 
     Segments are named as in edges/criteria.py: `path:/catalog`, `user_type:beta`, `country:SE`.
     `basis_points` is Azure's share of the rest, 0 to 10,000; a user stays on one side of it (sticky).
+    `maintenance`: nobody is served: the edge itself answers that the service is away for a while.
     """
 
     azure: frozenset[str] = frozenset()
     basis_points: int = 0
+    maintenance: bool = False
 
     @property
     def home(self) -> bool:

@@ -151,7 +151,7 @@ class EnvoyEdge:
 
 def _version_of(routes: Routes) -> str:
     """A version says what it stands for: Envoy gives it back, and needs no second record beside it."""
-    return json.dumps([time.time_ns(), routes.basis_points, sorted(routes.azure)])
+    return json.dumps([time.time_ns(), routes.basis_points, sorted(routes.azure), routes.maintenance])
 
 
 def _obeys(version: str, routes: Routes) -> bool:
@@ -160,12 +160,12 @@ def _obeys(version: str, routes: Routes) -> bool:
 
 def _routes_of(version: str, where: str) -> Routes:
     try:
-        _, points, azure = json.loads(version)
+        _, points, azure, maintenance = json.loads(version)
     except ValueError:
         raise Refused(
             "Envoy has no routes of tidegate's", where=where, mend="start it with `tidegate edge bootstrap`"
         ) from None
-    return Routes(frozenset(azure), points)
+    return Routes(frozenset(azure), points, maintenance)
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

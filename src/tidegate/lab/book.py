@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.runbook.migration import Cloud
 
-__all__ = ["BUCKET", "LINKS", "OWN_OBJECTS", "SERVERS", "AddressBook", "Options", "Sides"]
+__all__ = ["BACKUPS", "BUCKET", "LINKS", "OWN_OBJECTS", "SERVERS", "AddressBook", "Options", "Sides"]
 
 BUCKET = "receipts"
+BACKUPS = "backups"
 OWN_OBJECTS = "own-objects"
 
 LINKS = {
@@ -46,6 +47,7 @@ class Options(Model):
     """Durations in seconds."""
 
     strategy: Literal["incremental", "window"] = "incremental"
+    method: Literal["replicate", "restore"] = Field(default="replicate", description="how the databases go over")
     rows: Annotated[int, Field(ge=100)] = Field(default=200_000, description="rows that the shop has from the start")
     receipts: Annotated[int, Field(ge=1)] = Field(default=2_000, description="objects that it has from the start")
     delay: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.002, description="between the clouds, each way")
@@ -84,6 +86,7 @@ class AddressBook(Model):
     secret_key: str
     account: str
     account_key: str
+    backup_key: str
     service: Sides
     edge: str
     edge_admin: str

@@ -1,11 +1,13 @@
 """What the load generator saw: every answer, one JSON object a line. Kept outside of all that is under test.
 
     {"event": "began", "at", "rate"}
-    {"event": "answered" | "acknowledged" | "failed", "at", "what", "user", "ms", "status", "cloud", "primary", ...}
+    {"event": "answered" | "acknowledged" | "away" | "failed",
+     "at", "what", "user", "ms", "status", "cloud", "primary", ...}
     {"event": "ended", "at", "requests"}
 
 `at` is Unix time in seconds, when the answer was there. `cloud` served it, `primary` owned the stores that it used.
-An acknowledged write has its `id` and the SHA-256 of its `receipt`; a failure says `why`.
+An acknowledged write has its `id` and the SHA-256 of its `receipt`; a failure says `why`. Who was told to come
+back later was turned `away`.
 """
 
 import itertools
@@ -26,6 +28,7 @@ class Answer:
     at: float
     what: str
     failed: bool
+    away: bool
     ms: float
     cloud: str
     primary: str
@@ -48,6 +51,11 @@ class Ledger:
     @property
     def failed(self) -> list[Answer]:
         return [answer for answer in self.answers if answer.failed]
+
+    @property
+    def away(self) -> list[Answer]:
+        """Those that were told of a maintenance."""
+        return [answer for answer in self.answers if answer.away]
 
     def writes_stopped(self) -> float | None:
         """Seconds from the last acknowledgement by AWS's stores to the first by Azure's. None: there was none."""
@@ -96,4 +104,5 @@ def _answer(document: dict[str, Any]) -> Answer:
     names = ("what", "ms", "cloud", "primary", "id", "receipt", "why")
     fields: dict[str, Any] = {"cloud": "", "primary": ""}
     fields |= {name: document[name] for name in names if name in document}
-    return Answer(at=document["at"], failed=document["event"] == "failed", **fields)
+    event = document["event"]
+    return Answer(at=document["at"], failed=event == "failed", away=event == "away", **fields)

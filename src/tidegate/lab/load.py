@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 import uvloop
 
+from tidegate.edges.bootstrap import MAINTENANCE
 from tidegate.edges.criteria import COUNTRY, USER, USER_TYPE
 from tidegate.lab.shop.receipt import receipt
 from tidegate.lab.shop.seed import COUNTRIES, PRODUCTS
@@ -54,6 +55,10 @@ class User:
 
 class WrongAnswer(Exception):
     """The answer came, and isn't what this user must see."""
+
+
+class Away(Exception):
+    """The edge says that nobody is served for a while."""
 
 
 class Load:
@@ -102,6 +107,8 @@ class Load:
                 "own orders": self.own_orders,
                 "receipt": self.receipt,
             }[kind](session, user, answer)
+        except Away:
+            event = "away"
         except (aiohttp.ClientError, TimeoutError, OSError, WrongAnswer) as error:
             event, answer["why"] = "failed", str(error) or type(error).__name__
         else:
@@ -156,6 +163,8 @@ class Load:
             answer["cloud"] = response.headers.get("x-shop-cloud", "")
             answer["primary"] = response.headers.get("x-shop-primary", "")
             body = await response.read()
+        if MAINTENANCE in response.headers:
+            raise Away
         if response.status >= 300:
             raise WrongAnswer(f"{response.status} {body[:80].decode(errors='replace')}")
         return body

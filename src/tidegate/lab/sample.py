@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import yaml
 
-from tidegate.lab.book import BUCKET, OWN_OBJECTS, AddressBook, Options
+from tidegate.lab.book import BACKUPS, BUCKET, OWN_OBJECTS, AddressBook, Options
 from tidegate.runbook.migration import Cloud
 
 __all__ = ["REGION", "sample_document", "sample_yaml"]
@@ -47,7 +47,7 @@ def sample_document(book: AddressBook, options: Options) -> dict[str, Any]:
             | {cloud: _deployment(book, "settler", cloud) for cloud in CLOUDS},
         },
         "stores": {
-            "orders": _database(book, "shop")
+            "orders": _database(book, "shop", options)
             | {"passwords": {"shop_app": book.app_password, "shop_worker": book.worker_password}},
             "receipts": _bucket(book, BUCKET),
         },
@@ -69,7 +69,7 @@ def sample_document(book: AddressBook, options: Options) -> dict[str, Any]:
         "witness": {"file": str(book.ledger), "store": "orders", "query": WRITES_FOUND},
     }
     if book.own_database is not None:
-        document["stores"]["own-database"] = _database(book, book.own_database)
+        document["stores"]["own-database"] = _database(book, book.own_database, options)
     if OWN_OBJECTS in book.queues:
         document["stores"]["own-objects"] = _bucket(book, OWN_OBJECTS)
     return document
@@ -87,7 +87,7 @@ def _deployment(book: AddressBook, component: str, cloud: Cloud) -> dict[str, An
     return {"endpoints": str(book.endpoints(component, cloud))}
 
 
-def _database(book: AddressBook, database: str) -> dict[str, Any]:
+def _database(book: AddressBook, database: str, options: Options) -> dict[str, Any]:
     def server(cloud: Cloud) -> dict[str, Any]:
         return {
             "dsn": f"postgresql://postgres@{book.database.of(cloud)}/{quote(database, safe='')}",
@@ -96,7 +96,17 @@ def _database(book: AddressBook, database: str) -> dict[str, Any]:
             "replication_peer": book.replication_peer.of(cloud),
         }
 
-    return {"kind": "postgres", "aws": server("aws"), "azure": server("azure")}
+    method = {"method": options.method, "backup": _backup(book)} if options.method == "restore" else {}
+    return {"kind": "postgres", **method, "aws": server("aws"), "azure": server("azure")}
+
+
+def _backup(book: AddressBook) -> dict[str, Any]:
+    return {
+        "place": f"azure://{book.account}/{BACKUPS}",
+        "key": book.backup_key,
+        "folder": str(book.folder / BACKUPS),
+        "access": {"key": book.account_key, "endpoint": book.objects_peer.azure},
+    }
 
 
 def _bucket(book: AddressBook, name: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Scenario:
     title: str
     outcome: Literal["migrated", "rolled-back"]
     strategy: Literal["incremental", "window"] = "incremental"
+    method: Literal["replicate", "restore"] = "replicate"
     fault: Fault | None = None
     forced: bool = False
 
@@ -55,6 +56,13 @@ SCENARIOS = {
     for scenario in (
         Scenario("incremental", "part after part of the users, the switch among them", "migrated"),
         Scenario("window", "all at once: requests are held, not refused", "migrated", strategy="window"),
+        Scenario(
+            "restore-window",
+            "by backup: users are told of the maintenance while it is made and restored",
+            "migrated",
+            strategy="window",
+            method="restore",
+        ),
         Scenario(
             "fault-before-switch", "Azure fails while AWS owns the writes", "rolled-back", fault=_failing("shift 25%")
         ),

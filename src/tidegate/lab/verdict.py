@@ -65,7 +65,12 @@ def _document(evidence: Evidence) -> Document:
         "outcome": state.status,
         "run": state.run,
         "report": str(evidence.report),
-        "requests": {"total": len(ledger.answers), "failed": len(ledger.failed), "held": evidence.held},
+        "requests": {
+            "total": len(ledger.answers),
+            "failed": len(ledger.failed),
+            "held": evidence.held,
+            "away": len(ledger.away) if evidence.scenario.method == "restore" else None,
+        },
         "writes": {"acknowledged": audit.acknowledged, "lost": len(audit.lost), "duplicated": len(audit.doubled)},
         "rows": {"verified": rows[0], "mismatched": rows[1]},
         "objects": {"verified": objects[0], "mismatched": objects[1] + len(audit.receipts_wrong)},
@@ -85,7 +90,10 @@ def _promises(evidence: Evidence) -> list[Promise]:
     promises = [Promise(f"the run ends {scenario.outcome}", state.status == scenario.outcome, ended)]
     failed = len(ledger.failed)
     of = f"{failed:,} of {len(ledger.answers):,}"
-    if scenario.fault is None:
+    if scenario.method == "restore":
+        told = f"{of}; {len(ledger.away):,} told of the maintenance"
+        promises.append(Promise("no request fails in another way", failed == 0, told))
+    elif scenario.fault is None:
         promises.append(Promise("no request fails", failed == 0, _with_first(of, [a.why for a in ledger.failed])))
     else:
         detect = _detect(state)

@@ -16,7 +16,7 @@ from tidegate.edges.bootstrap import bootstrap
 from tidegate.edges.envoy import prepare_folder
 from tidegate.endpoints import Directory
 from tidegate.errors import TidegateError
-from tidegate.lab.book import BUCKET, OWN_OBJECTS, AddressBook, Options, Sides
+from tidegate.lab.book import BACKUPS, BUCKET, OWN_OBJECTS, AddressBook, Options, Sides
 from tidegate.lab.buckets import ACCESS_KEY, SECRET_KEY, Buckets
 from tidegate.lab.dump import load_dump
 from tidegate.lab.sample import REGION, sample_yaml
@@ -27,7 +27,9 @@ from tidegate.lab.servers.postgres import Postgres
 from tidegate.lab.servers.process import Process, free_port, listens
 from tidegate.lab.servers.wan import Wan
 from tidegate.lab.shop.seed import customers
-from tidegate.runbook.migration import Cloud, Migration
+from tidegate.objects.blob import BlobSide
+from tidegate.objects.http import Http
+from tidegate.runbook.migration import AzureContainer, Cloud, Migration
 
 __all__ = ["Program", "Server", "World"]
 
@@ -103,6 +105,8 @@ class World:
         azure, azurite = await target
         wan = await self._add("wan", lambda: self._wan(aws, azure, moto, azurite))
         own_database = await self.run(self._databases, aws, azure)
+        if self.options.method == "restore":
+            await _container(azurite.url, references["account_key"])
         queues = await contents
         book = AddressBook(
             folder=self.folder,
@@ -185,6 +189,7 @@ class World:
             "access_key": ACCESS_KEY,
             "secret_key": SECRET_KEY,
             "account_key": KEY,
+            "backup_key": secrets.token_hex(32),
         }
         for name, text in texts.items():
             (folder / name).write_text(text)
@@ -265,6 +270,17 @@ class World:
             self._add(f"shop-{cloud}", start("shop", "tidegate.lab.shop.service", _port(book.service.of(cloud)))),
             self._add(f"settler-{cloud}", start("settler", "tidegate.lab.shop.worker")),
         )
+
+
+async def _container(endpoint: str, key: str) -> None:
+    """For the backups."""
+    http = Http()
+    try:
+        await BlobSide(
+            BACKUPS, AzureContainer(account=ACCOUNT, container=BACKUPS, key=key, endpoint=endpoint), http
+        ).create()
+    finally:
+        await http.close()
 
 
 def _local(aws: int, azure: int) -> Sides:

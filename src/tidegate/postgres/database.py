@@ -20,6 +20,7 @@ from tidegate.postgres.bookkeeping import (
 )
 from tidegate.postgres.catalog import copied_tables, is_empty, user_schemas
 from tidegate.postgres.copy import JOBS, copy_tables, in_snapshot, keep_tables
+from tidegate.postgres.fence import Fence, at_once
 from tidegate.postgres.indexes import read_indexes
 from tidegate.postgres.large_objects import copy_large_objects
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
@@ -32,13 +33,14 @@ from tidegate.postgres.replication import (
     stream_into,
 )
 from tidegate.postgres.reset import reset_target
-from tidegate.postgres.rights import give_back
+from tidegate.postgres.restored import RestoredStore
+from tidegate.postgres.rights import GIVE_BACK, give_back
 from tidegate.postgres.schema import dump_schema, ensure_roles, restore_schema
 from tidegate.postgres.sequences import advance_sequences, set_sequences
 from tidegate.postgres.server import Server, statement
 from tidegate.postgres.statistics import bring_statistics
 from tidegate.postgres.store import DatabaseStore, read_ownership
-from tidegate.postgres.vacuum import vacuum_again
+from tidegate.postgres.vacuum import still_vacuum, vacuum_again
 from tidegate.postgres.verify import VerifyReport, compare
 from tidegate.postgres.views import refresh_views
 from tidegate.runbook.migration import Cloud, Database, other
@@ -79,7 +81,8 @@ class DatabaseMove:
 
     async def facts(self, users: Collection[str] = ()) -> DatabaseFacts:
         """`users`: as whom the workload logs in."""
-        return await read_facts(self.aws, self.azure, users, self.names, self.spec.passwords)
+        followed = self.spec.method == "replicate"
+        return await read_facts(self.aws, self.azure, users, self.names, self.spec.passwords, followed=followed)
 
     async def ping(self, cloud: Cloud) -> None:
         async with self.servers[cloud].session() as connection:  # a new one: whether it takes any is the question
@@ -207,7 +210,31 @@ class DatabaseMove:
         return await compare(self.servers[owner], self.servers[other(owner)], drained, note)
 
     def store(self, source: Cloud, epoch: int) -> DatabaseStore:
-        return DatabaseStore(self.name, self.servers[source], self.servers[other(source)], self.names, epoch)
+        kind = RestoredStore if self.spec.method == "restore" and source == "aws" else DatabaseStore
+        return kind(self.name, self.servers[source], self.servers[other(source)], self.names, epoch)
+
+    async def close_source(self, deadline: float) -> None:
+        """Nobody but the migration writes on AWS any more, until `remove` opens it. `deadline` is on time.monotonic().
+
+        Raises CheckFailed, DeadlinePassed after having opened it again.
+        """
+        fence = Fence(self.aws)
+        await ensure_bookkeeping(self.aws, self.names)
+        async with self.aws.session() as session:
+            try:
+                await still_vacuum(session)
+                await fence.prepare()
+                await fence.close(session, deadline)
+                await write_note(session, "closed", True)
+            except BaseException:
+                await at_once(session, GIVE_BACK)
+                await vacuum_again(session)
+                raise
+            finally:
+                await fence.open()
+
+    async def source_closed(self) -> bool:
+        return await is_ours(self.aws, self.names) and await read_note(self.aws, "closed") is not None
 
     async def ownership(self) -> Ownership | None:
         """The run's row with the highest epoch on either side; both have to answer."""

@@ -44,6 +44,14 @@ class DatabaseStore:
         self._tables = ""
 
     async def arm(self) -> None:
+        source = await self._prepare()
+        await self.forward.wait_until_streaming(STREAMING_SECONDS)
+        self._tables = await digest(source, self.names.publication)
+        if trouble := await self.forward.trouble(minor=False):
+            raise CheckFailed(trouble, where=self._to.where)
+
+    async def _prepare(self) -> Connection:
+        """All but the stream; the source's session."""
         await ensure_bookkeeping(self._from, self.names)
         await ensure_bookkeeping(self._to, self.names)
         await self.mirror.ensure_publication()
@@ -55,10 +63,7 @@ class DatabaseStore:
         self._sequences = await sequence_names(source)
         await self.fencing.prepare()
         await self._session(self._to)
-        await self.forward.wait_until_streaming(STREAMING_SECONDS)
-        self._tables = await digest(source, self.names.publication)
-        if trouble := await self.forward.trouble(minor=False):
-            raise CheckFailed(trouble, where=self._to.where)
+        return source
 
     async def lag(self) -> int:
         await self._mirror_slot.keep_up()
@@ -88,10 +93,14 @@ class DatabaseStore:
 
     async def _carry_the_rest(self) -> None:
         """What replication doesn't carry."""
+        await self._carry_sequences()
         here, there = await self._session(self._from), await self._session(self._to)
-        await take_values(there, await values(here, self._sequences))
         if any(await side_by_side(_has_large_objects(here), _has_large_objects(there))):
             await sync_large_objects(here, there)
+
+    async def _carry_sequences(self) -> None:
+        here, there = await self._session(self._from), await self._session(self._to)
+        await take_values(there, await values(here, self._sequences))
 
     async def ownership(self) -> Ownership | None:
         return await read_ownership(self._to, self.names.run)
@@ -128,6 +137,10 @@ class DatabaseStore:
         await at_once(session, GIVE_BACK)
         await self.fencing.open()
         await vacuum_again(session)
+        await self._disarm()
+
+    async def _disarm(self) -> None:
+        """What only a switch that goes on would need."""
         await self._snapshots.close()
         # The slot would keep the target's log for nothing; the next try makes its own.
         await self._mirror_slot.close()

@@ -112,6 +112,7 @@ def tiles(state: RunState, story: Story, rehearsal: Mapping[str, JsonValue] | No
         ("writes acknowledged", figure(rehearsal, "writes", "acknowledged"), count, False),
         ("requests failed", figure(rehearsal, "requests", "failed"), count, True),
         ("requests held", figure(rehearsal, "requests", "held"), count, False),
+        ("told of the maintenance", figure(rehearsal, "requests", "away"), count, False),
         ("requests in all", figure(rehearsal, "requests", "total"), count, False),
         ("writes stopped", figure(rehearsal, "seconds", "writes_stopped"), duration, False),
         ("fault to decision", figure(rehearsal, "seconds", "detect"), duration, False),

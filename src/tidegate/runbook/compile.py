@@ -1,5 +1,7 @@
 """A Migration compiled to its Runbook. Pure: the same file always gives the same runbook."""
 
+from collections.abc import Iterable
+
 from pydantic import JsonValue
 
 from tidegate.errors import InvalidMigration
@@ -19,24 +21,41 @@ def compile_runbook(migration: Migration) -> Runbook:
 
 
 def _before(migration: Migration) -> list[Stage]:
-    def of_stores(verb: str) -> tuple[StepSpec, ...]:
-        return tuple(_store_step(migration, verb, name) for name in migration.stores)
-
-    return [
+    followed = [name for name in migration.stores if name not in migration.restored]
+    stages = [
         Stage(name="preflight", phase="before", steps=(StepSpec(uses="preflight", name="preflight"),)),
-        Stage(name="replicate", phase="before", steps=of_stores("replicate")),
-        Stage(name="verify", phase="before", steps=of_stores("verify")),
+        Stage(name="replicate", phase="before", steps=_store_steps(migration, "replicate", followed)),
+        Stage(name="verify", phase="before", steps=_store_steps(migration, "verify", followed)),
         Stage(name="endpoints", phase="before", steps=(StepSpec(uses="endpoints", name="endpoints"),)),
     ]
+    return [stage for stage in stages if stage.steps]
 
 
 def _during(migration: Migration) -> list[Stage]:
     if migration.strategy == "window":
-        return _switch(migration, moves_traffic=True)
+        return [*_restore(migration), *_switch(migration, moves_traffic=True)]
     stages: list[Stage] = []
     for entry in migration.shift:
         stages += [_shift(migration, entry)] if isinstance(entry, Shift) else _switch(migration, moves_traffic=False)
     return stages
+
+
+def _restore(migration: Migration) -> list[Stage]:
+    """What has to be closed before it can be copied: nobody is served meanwhile."""
+    if not migration.restored:
+        return []
+    maintenance = StepSpec(uses="maintenance", name="maintenance")
+    stages = {"maintenance": (maintenance,)} | {
+        stage: _store_steps(migration, verb, migration.restored)
+        for stage, verb in (
+            ("close", "close"),
+            ("backup", "backup"),
+            ("transfer", "transfer"),
+            ("restore", "restore"),
+            ("verify restored", "verify"),
+        )
+    }
+    return [Stage(name=name, phase="during", steps=steps, on_failure="roll back") for name, steps in stages.items()]
 
 
 def _shift(migration: Migration, shift: Shift) -> Stage:
@@ -52,7 +71,7 @@ def _switch(migration: Migration, *, moves_traffic: bool) -> list[Stage]:
     """The switch, and the proof that follows it while health is watched."""
     switch = StepSpec(uses="switch", name="switch", fields={"moves_traffic": moves_traffic})
     watch = StepSpec(uses="watch", name="watch-switch", fields={"seconds": migration.objectives.bake})
-    proofs = [_store_step(migration, "prove", name) for name in migration.stores]
+    proofs = _store_steps(migration, "prove", migration.stores)
     return [
         Stage(name="switch", phase="during", steps=(switch,), guarded=True, on_failure="roll back"),
         Stage(name="prove", phase="during", steps=(*proofs, watch), guarded=True, on_failure="roll back"),
@@ -61,7 +80,7 @@ def _switch(migration: Migration, *, moves_traffic: bool) -> list[Stage]:
 
 def _after(migration: Migration) -> list[Stage]:
     watch = StepSpec(uses="watch", name="watch", fields={"seconds": migration.objectives.watch})
-    finishes = tuple(_store_step(migration, "finish", name) for name in migration.stores)
+    finishes = _store_steps(migration, "finish", migration.stores)
     return [
         Stage(name="watch", phase="after", steps=(watch,), guarded=True, on_failure="roll back"),
         Stage(
@@ -71,6 +90,10 @@ def _after(migration: Migration) -> list[Stage]:
             approval="the mirror to AWS ends here: from then on there is no way back without loss",
         ),
     ]
+
+
+def _store_steps(migration: Migration, verb: str, names: Iterable[str]) -> tuple[StepSpec, ...]:
+    return tuple(_store_step(migration, verb, name) for name in names)
 
 
 def _store_step(migration: Migration, verb: str, name: str) -> StepSpec:

@@ -95,13 +95,47 @@ class DatabaseServer(Model):
     )
 
 
+class VaultAccess(Model):
+    """How to get to a backup's place in a cloud. The fields are those of a bucket and of a container."""
+
+    region: str | None = None
+    access_key: SecretRef = "env:AWS_ACCESS_KEY_ID"
+    secret_key: SecretRef = "env:AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a reference
+    key: SecretRef = "env:AZURE_STORAGE_KEY"
+    endpoint: Url | None = None
+
+
+class Backup(Model):
+    """How a database goes over that isn't replicated."""
+
+    place: str = Field(
+        description="a folder, s3://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX; each run makes a folder in it"
+    )
+    key: SecretRef = Field(description="32 bytes in hex or base64, with which everything in it is sealed")
+    folder: str = Field(description="on this machine, where the dump stands in plain text while it is sent or restored")
+    access: VaultAccess = VaultAccess()
+    jobs: Annotated[int, Field(ge=1, le=32)] = 2
+
+
 class Database(Model):
     kind: Literal["postgres"]
+    method: Literal["replicate", "restore"] = Field(
+        default="replicate", description="restore: closed, backed up and restored while the edge tells of maintenance"
+    )
+    backup: Backup | None = Field(default=None, description="for method: restore")
     aws: DatabaseServer
     azure: DatabaseServer
     passwords: dict[str, SecretRef] = Field(
         default_factory=dict, description="role: password, for the login roles that are made on Azure"
     )
+
+    @model_validator(mode="after")
+    def _backed_up(self) -> "Database":
+        if (self.method == "restore") != (self.backup is not None):
+            raise ValueError(
+                "method: restore needs a backup" if self.backup is None else "backup is for method: restore"
+            )
+        return self
 
 
 class AwsBucket(Model):
@@ -164,6 +198,14 @@ class Component(Model):
         return self
 
 
+class Maintenance(Model):
+    """What the edge answers, with status 503, while nobody is served."""
+
+    body: str = "This service is being moved and will be back soon.\n"
+    content_type: str = "text/plain; charset=utf-8"
+    retry_after: Seconds = Field(default=60, description="the answer's Retry-After")
+
+
 class Edge(Model):
     """An Envoy whose bootstrap came from `tidegate edge bootstrap`, and the hold service beside it."""
 
@@ -173,6 +215,7 @@ class Edge(Model):
     admin: Url = Field(description="Envoy's admin interface")
     hold: Url = Field(description="the hold service, `tidegate edge hold`")
     folder: str = Field(description="where Envoy watches for routes")
+    maintenance: Maintenance = Maintenance()
 
 
 class Shift(Model):
@@ -272,9 +315,16 @@ class Migration(Model):
         service = self.components.get(self.edge.service)
         if service is None or service.kind != "service":
             raise ValueError(f"edge.service: no service is called {self.edge.service}")
+        if self.strategy != "window" and (restored := self.restored):
+            raise ValueError(f"stores.{restored[0]}: method: restore closes the database for a while: strategy: window")
         if self.witness and not isinstance(self.stores.get(self.witness.store), Database):
             raise ValueError(f"witness.store: no database is called {self.witness.store}")
         return self._shift_makes_sense()
+
+    @property
+    def restored(self) -> list[str]:
+        """The stores that go over by backup."""
+        return [name for name, store in self.stores.items() if isinstance(store, Database) and store.backup]
 
     def _shift_makes_sense(self) -> "Migration":
         if self.strategy == "window":

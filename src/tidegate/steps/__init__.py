@@ -5,10 +5,12 @@ from pydantic import ValidationError
 from tidegate.errors import TidegateError
 from tidegate.runbook.runbook import StepSpec
 from tidegate.runbook.step import AnyStep
+from tidegate.steps.archive import DatabaseBackup, DatabaseClose, DatabaseRestore, DatabaseTransfer
 from tidegate.steps.bucket import BucketFinish, BucketProve, BucketReplicate, BucketVerify
 from tidegate.steps.command import Command
 from tidegate.steps.database import DatabaseFinish, DatabaseProve, DatabaseReplicate, DatabaseVerify
 from tidegate.steps.endpoints import Endpoints
+from tidegate.steps.maintenance import Maintenance
 from tidegate.steps.manual import Manual
 from tidegate.steps.preflight import Preflight
 from tidegate.steps.shift import Shift, TrafficHome
@@ -24,11 +26,16 @@ KINDS: dict[str, type[AnyStep]] = {
     "database-verify": DatabaseVerify,
     "database-prove": DatabaseProve,
     "database-finish": DatabaseFinish,
+    "database-close": DatabaseClose,
+    "database-backup": DatabaseBackup,
+    "database-transfer": DatabaseTransfer,
+    "database-restore": DatabaseRestore,
     "bucket-replicate": BucketReplicate,
     "bucket-verify": BucketVerify,
     "bucket-prove": BucketProve,
     "bucket-finish": BucketFinish,
     "endpoints": Endpoints,
+    "maintenance": Maintenance,
     "shift": Shift,
     "switch": Switch,
     "watch": Watch,

@@ -71,8 +71,10 @@ class DatabaseVerify(DatabaseStep):
     uses: str = "database-verify"
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
-        report = await self.database.verify(context.note)
-        context.remember("report", _summary(report))
+        context.remember("report", _summary(await self.compare(context)))
+
+    async def compare(self, context: Context) -> VerifyReport:
+        return await self.database.verify(context.note)
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
         """From the report kept in the journal: comparing again would prove nothing about this one."""
@@ -87,9 +89,24 @@ class DatabaseVerify(DatabaseStep):
 
 
 class DatabaseProve(DatabaseVerify):
-    """The same after the switch, in the mirror's direction."""
+    """After the switch: what both sides were at its moment, while writes go on.
+
+    A process that didn't make the switch has nothing of that moment: it compares what is there now.
+    """
 
     uses: str = "database-prove"
+
+    async def compare(self, context: Context) -> VerifyReport:
+        store = self.workload.turned.pop(self.store, None)
+        if store is not None:
+            try:
+                proof = await store.prove(context.note)
+            finally:
+                await store.close()
+            if proof.report is not None:
+                return proof.report
+            context.note(proof.inconclusive)
+        return await super().compare(context)
 
 
 class DatabaseFinish(DatabaseStep):

@@ -30,8 +30,9 @@ class Preflight(PlaneStep[Found]):
         for name, bucket in workload.buckets.items():
             findings += _of(name, (await bucket.facts()).findings)
         routes = await workload.edge.read()
-        message = "the edge answers; everybody is on AWS" if routes.home else "the edge sends users to Azure already"
-        findings.append(Finding(check="edge.routes", verdict="pass" if routes.home else "fail", message=message))
+        wrong = "it serves nobody" if routes.maintenance else "" if routes.home else "it sends users to Azure already"
+        message = f"the edge answers; {wrong or 'everybody is on AWS'}"
+        findings.append(Finding(check="edge.routes", verdict="fail" if wrong else "pass", message=message))
         return Found(findings=findings)
 
     def plan(self, facts: Found) -> Sequence[Action]:

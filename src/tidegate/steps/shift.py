@@ -84,7 +84,8 @@ class TrafficHome(PlaneStep[NoFacts]):
         return [Action(verb="change", target="edge", detail="everybody to AWS", undo="nothing to take back")]
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
-        await self.workload.edge.write(Routes())
+        """A maintenance goes on: what serves them is still closed."""
+        await self.workload.edge.write(Routes(maintenance=(await self.workload.edge.read()).maintenance))
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
         home = (await self.workload.edge.read()).home

@@ -1,15 +1,16 @@
 """The switch of all stores; its undo is the same switch, mirrored, or without the target if that is gone."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from tidegate.edges.edge import Routes
+from tidegate.postgres.store import DatabaseStore
 from tidegate.runbook.migration import Cloud, other
 from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
 from tidegate.steps.workload import PlaneStep
 from tidegate.switch import front
-from tidegate.switch.store import Ownership
+from tidegate.switch.store import Ownership, Store
 from tidegate.switch.switch import Parties, Timings, abandon, committed, switch
 
 __all__ = ["Switch"]
@@ -35,19 +36,23 @@ class Switch(PlaneStep[NoFacts]):
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         migration = self.workload.migration
-        hold = migration.objectives.hold
+        hold, away = migration.objectives.hold, bool(migration.restored)
         workers = [name for name, component in migration.components.items() if component.kind == "worker"]
         stores = ", ".join(migration.stores)
+        holding = Action(
+            verb="change", target="edge", detail=f"hold requests, {hold:g} s at most", undo="let them go on"
+        )
+        idle = "" if away else "idle on AWS, then "
         actions = [
-            Action(verb="change", target="edge", detail=f"hold requests, {hold:g} s at most", undo="let them go on"),
+            *([] if away else [holding]),
             *(
-                Action(verb="change", target=worker, detail="idle on AWS, then active on Azure", undo="active on AWS")
+                Action(verb="change", target=worker, detail=f"{idle}active on Azure", undo="active on AWS")
                 for worker in workers
             ),
             Action(
                 verb="change",
                 target=stores,
-                detail="fence AWS, drain, Azure owns the writes",
+                detail="fence AWS, drain, Azure owns the writes; a mirror carries them back",
                 undo="the mirrored switch: AWS owns the writes again, with all that was written on Azure",
             ),
         ]
@@ -59,9 +64,12 @@ class Switch(PlaneStep[NoFacts]):
     async def apply(self, context: Context, facts: NoFacts) -> None:
         if context.recall("forward") is None:
             await self.workload.remember_the_usual()
-        routes = Routes(basis_points=EVERYBODY) if self.moves_traffic else None
-        await self._turn(context, "azure", "forward", context.stopping, routes)
+        await self._turn(context, "azure", "forward", context.stopping, self._routes)
         await asyncio.sleep(BREATH)
+
+    @property
+    def _routes(self) -> Routes | None:
+        return Routes(basis_points=EVERYBODY) if self.moves_traffic else None
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
         ownership = await self.workload.ownership()
@@ -74,6 +82,7 @@ class Switch(PlaneStep[NoFacts]):
     async def undo(self, context: Context, facts: NoFacts) -> None:
         if context.recall("forward") is None:
             return
+        await self.workload.let_go()
         if context.forced:
             await self._force_home(context)
             return
@@ -81,11 +90,11 @@ class Switch(PlaneStep[NoFacts]):
             await self._finish_forward(context)
             await self._turn(context, "aws", "back", lambda: False)
         else:  # killed before the commit: the source may still be fenced
-            parties = self._parties("azure", 1)
+            parties = self._parties("azure", 1, self._routes)
             try:
                 await abandon(parties)
             finally:
-                await _close(parties)
+                await _close(parties.stores)
 
     async def _turn(
         self, context: Context, owner: Cloud, turn: str, stopping: Callable[[], bool], routes: Routes | None = None
@@ -99,8 +108,10 @@ class Switch(PlaneStep[NoFacts]):
             context.remember(turn, "begun")
             objectives = self.workload.migration.objectives
             timings = await switch(parties, ownership, hold=objectives.hold, stopping=stopping, note=context.note)
+            if turn == "forward":
+                self.workload.turned |= {each.name: each for each in parties.stores if isinstance(each, DatabaseStore)}
         finally:
-            await _close(parties)
+            await _close(each for each in parties.stores if each not in self.workload.turned.values())
         context.remember(turn, "done")
         context.note(f"{owner} owns the writes", **_figures(timings))
 
@@ -138,12 +149,14 @@ class Switch(PlaneStep[NoFacts]):
         stores = [*databases.values(), *buckets.values()]
         objectives = workload.migration.objectives
         lag = dict.fromkeys(databases, objectives.lag) | dict.fromkeys(buckets, objectives.lag_objects)
-        before = front.Workload(workload.edge, workload.edge, workload.directory, routes)
+        before: front.Front = front.Workload(workload.edge, workload.edge, workload.directory, routes)
+        if routes is not None and workload.migration.restored:
+            before = front.Away(workload.edge, workload.directory, routes)
         return Parties(stores, lead, before, lag)
 
 
-async def _close(parties: Parties) -> None:
-    for store in parties.stores:
+async def _close(stores: Iterable[Store]) -> None:
+    for store in stores:
         await store.close()
 
 

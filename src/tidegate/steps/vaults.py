@@ -4,16 +4,13 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from tidegate.errors import Refused, UsageError
 from tidegate.objects.blob import BlobSide
 from tidegate.objects.http import Http
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Changed, Got, Properties
 from tidegate.postgres.archive.vault import Absent, FolderVault, Stored, Vault
-from tidegate.runbook.migration import AwsBucket, AzureContainer, Url
-from tidegate.secret import SecretRef
+from tidegate.runbook.migration import AwsBucket, AzureContainer, VaultAccess
 
 __all__ = ["ObjectVault", "VaultAccess", "open_vault"]
 
@@ -23,18 +20,6 @@ LEAST_OF_S3 = 5 * 2**20
 """But for the last part, it takes no smaller ones."""
 SEALED = Properties({"content-type": "application/octet-stream"})
 CLOUD = re.compile(r"(s3|azure)://(.*)")
-
-
-class VaultAccess(BaseModel):
-    """How to get to a vault in a cloud. The fields are those of a migration's bucket and container."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    region: str | None = None
-    access_key: SecretRef = "env:AWS_ACCESS_KEY_ID"
-    secret_key: SecretRef = "env:AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a reference
-    key: SecretRef = "env:AZURE_STORAGE_KEY"
-    endpoint: Url | None = None
 
 
 def open_vault(url: str, access: VaultAccess | None = None) -> Vault:

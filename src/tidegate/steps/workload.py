@@ -13,6 +13,7 @@ from tidegate.errors import LocalFault, Unreachable
 from tidegate.files import write
 from tidegate.objects.bucket import BucketMove
 from tidegate.postgres.database import DatabaseMove
+from tidegate.postgres.store import DatabaseStore
 from tidegate.runbook.migration import Cloud, Database, Migration
 from tidegate.runbook.step import Facts, Step
 from tidegate.switch.store import Ownership
@@ -31,6 +32,8 @@ class Workload:
         self.edge: Edge = open_edge(migration)
         self.directory = Directory(migration)
         self.databases: dict[str, DatabaseMove] = {}
+        self.turned: dict[str, DatabaseStore] = {}
+        """Those that the switch has just moved: they hold what both sides were at that moment, until it is proved."""
         self.buckets: dict[str, BucketMove] = {}
         for name, store in migration.stores.items():
             if isinstance(store, Database):
@@ -76,8 +79,14 @@ class Workload:
                 return False
         return True
 
+    async def let_go(self) -> None:
+        """Of the moment of the switch."""
+        while self.turned:
+            await self.turned.popitem()[1].close()
+
     async def close(self) -> None:
         await self.edge.close()
+        await self.let_go()
         for move in [*self.databases.values(), *self.buckets.values()]:
             await move.close()
 

@@ -3,20 +3,25 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tidegate.edges.edge import Hold, Router, Routes
 from tidegate.endpoints import Directory, Entry
 from tidegate.runbook.migration import Cloud
 
-__all__ = ["Front", "Nobody", "Workload"]
+__all__ = ["Away", "Front", "Nobody", "Workload"]
 
 ACKNOWLEDGE_SECONDS = 60.0
 """After the commit instances are waited for beyond the hold: there is no way but forward."""
 
 
 class Front(Protocol):
-    """Every method is idempotent. Deadlines are on time.monotonic(); past one, DeadlinePassed."""
+    """Every method is idempotent. Deadlines are on time.monotonic(); past one, DeadlinePassed.
+
+    `still`: how it is kept still, in words.
+    """
+
+    still: ClassVar[str]
 
     async def hold(self, seconds: float) -> None:
         """Keep new requests waiting, for at most so long."""
@@ -43,6 +48,7 @@ class Front(Protocol):
 class Workload:
     """Behind an edge, with endpoints. `routes`: where traffic goes after the turn; None: as before."""
 
+    still: ClassVar[str] = "requests are held"
     edge: Hold
     router: Router
     directory: Directory
@@ -81,8 +87,39 @@ class Workload:
         await self.edge.release()
 
 
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The edge answers that the service is away, workers are idle, and so it stays until the turn, or its own end."""
+
+    still: ClassVar[str] = "users are told of the maintenance"
+    router: Router
+    directory: Directory
+    routes: Routes
+
+    async def hold(self, seconds: float) -> None:
+        pass
+
+    async def settle(self, owner: Cloud, deadline: float) -> None:
+        pass
+
+    async def turn(self, owner: Cloud) -> None:
+        """Nobody waits: users come back once every instance can serve them."""
+        entries = self.directory.settled(owner)
+        self.directory.write(entries)
+        await self.directory.acknowledged(entries, time.monotonic() + ACKNOWLEDGE_SECONDS)
+        await self.router.write(self.routes)
+
+    async def stay(self, owner: Cloud) -> None:
+        pass
+
+    async def release(self) -> None:
+        pass
+
+
 class Nobody:
     """A store that is switched by itself: its fence alone keeps its users off, and they find the new owner alone."""
+
+    still: ClassVar[str] = "logins are closed"
 
     async def hold(self, seconds: float) -> None:
         pass

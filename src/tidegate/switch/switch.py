@@ -70,7 +70,7 @@ async def switch(
         return await conclude(parties, ownership)
     await _arm(parties, stopping)
     await _lag_gate(parties, stopping, note)
-    note(f"requests are held while {ownership.owner} takes the writes over")
+    note(f"{parties.front.still} while {ownership.owner} takes the writes over")
     timings = Timings(began=time.monotonic())
     try:
         await _to_the_commit(parties, ownership, hold, timings, stopping)
@@ -79,7 +79,7 @@ async def switch(
         if not timings.committing or not await committed(parties.lead, ownership):
             await abandon(parties)
             if isinstance(error, TimeoutError):
-                raise DeadlinePassed("the switch took too long: the source has been reopened", where="switch") from None
+                raise DeadlinePassed("the switch took too long, and was taken back", where="switch") from None
             raise
     return await conclude(parties, ownership, timings)
 
@@ -96,9 +96,9 @@ async def _to_the_commit(
         timings.mark("fenced")
         await _all(_carry_over(store, deadline, timings) for store in parties.stores)
         if stopping():
-            raise CheckFailed("told to stop before the commit: the source has been reopened", where="switch")
+            raise CheckFailed("told to stop before the commit: the switch was taken back", where="switch")
         if time.monotonic() > deadline:
-            raise DeadlinePassed("the switch took too long: the source has been reopened", where="switch")
+            raise DeadlinePassed("the switch took too long, and was taken back", where="switch")
         timings.committing = True
         await parties.lead.commit(ownership)
         timings.mark("committed")

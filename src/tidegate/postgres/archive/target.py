@@ -7,12 +7,11 @@ from tidegate.postgres.bookkeeping import Names, ensure_bookkeeping, is_ours, re
 from tidegate.postgres.catalog import is_empty, user_schemas
 from tidegate.postgres.database import end_others
 from tidegate.postgres.reset import reset_target
+from tidegate.postgres.restored import RESTORED
 from tidegate.postgres.server import Connection, Server, statement
 from tidegate.postgres.store import read_ownership
 
 __all__ = ["claim", "forget", "note_restored", "require_empty", "restored", "take_back"]
-
-RESTORED = "restored"
 
 BESIDE_SCHEMAS = """
 select pg_catalog.format('drop event trigger %I', evtname) from pg_catalog.pg_event_trigger e

@@ -58,6 +58,10 @@ OLDEST = 12
 """Of PostgreSQL: before it there are no generated columns, and catalogs that are asked here lack columns."""
 
 
+OF_THE_STREAM = frozenset({"aws.wal_level", "wal_kept", "slot_timeout"})
+"""Checks of what nobody needs from AWS who doesn't follow it."""
+
+
 class SideFacts(Asked):
     """Of either side. `where`: as errors name it."""
 
@@ -85,10 +89,14 @@ class SourceFacts(Asked):
 
 
 class DatabaseFacts(Asked):
-    """`versions`: of PostgreSQL, by cloud. Nothing else is asked where one of them is too old."""
+    """`versions`: of PostgreSQL, by cloud. Nothing else is asked where one of them is too old.
+
+    `followed`: whether AWS's changes are to be streamed; a mirror of Azure's is in any case.
+    """
 
     versions: dict[Cloud, int]
     wheres: dict[Cloud, str]
+    followed: bool = True
     aws: SideFacts | None = None
     azure: SideFacts | None = None
     source: SourceFacts | None = None
@@ -97,7 +105,13 @@ class DatabaseFacts(Asked):
 
 
 async def read_facts(
-    aws: Server, azure: Server, users: Collection[str], names: Names, passwords: Collection[str] = ()
+    aws: Server,
+    azure: Server,
+    users: Collection[str],
+    names: Names,
+    passwords: Collection[str] = (),
+    *,
+    followed: bool = True,
 ) -> DatabaseFacts:
     """`users`: as whom the workload logs in; `names`: of the run that asks; `passwords`: roles that it has one for.
 
@@ -105,7 +119,7 @@ async def read_facts(
     """
     async with azure.session() as there, aws.session() as here:
         versions: dict[Cloud, int] = {"aws": await _version(here), "azure": await _version(there)}
-        facts = DatabaseFacts(versions=versions, wheres={"aws": aws.where, "azure": azure.where})
+        facts = DatabaseFacts(versions=versions, wheres={"aws": aws.where, "azure": azure.where}, followed=followed)
         if min(versions.values()) >= OLDEST:
             log = await begin_log(here)
             logins = await login_roles(here)
@@ -190,7 +204,8 @@ def judge(facts: DatabaseFacts) -> list[Finding]:
     found += judge_room(azure.where, azure.provider.provider, aws.room, azure.room)
     found.append(judge_consumers(aws.where, aws.neighbours))
     found.append(judge_prepared(azure.where, azure.provider.provider, aws.neighbours, azure.neighbours))
-    return found + judge_run(facts.wheres, azure.version, run)
+    found += judge_run(facts.wheres, azure.version, run)
+    return [each for each in found if facts.followed or each.check not in OF_THE_STREAM]
 
 
 def _judge_versions(facts: DatabaseFacts) -> Finding:

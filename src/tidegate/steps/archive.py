@@ -1,0 +1,192 @@
+"""The steps of one database that goes over by backup: close, backup, transfer, restore."""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tidegate.errors import CheckFailed
+from tidegate.postgres.archive.backup import backup
+from tidegate.postgres.archive.check import check
+from tidegate.postgres.archive.key import open_key
+from tidegate.postgres.archive.manifest import read_manifest
+from tidegate.postgres.archive.progress import Progress
+from tidegate.postgres.archive.restore import restore
+from tidegate.postgres.archive.target import restored
+from tidegate.postgres.archive.vault import Vault
+from tidegate.postgres.progress import seldom
+from tidegate.postgres.schema import server_major
+from tidegate.runbook.migration import Backup
+from tidegate.runbook.step import Action, Context, Finding, NoFacts
+from tidegate.steps.database import DatabaseStep
+from tidegate.steps.vaults import open_vault
+
+__all__ = ["DatabaseBackup", "DatabaseClose", "DatabaseRestore", "DatabaseTransfer"]
+
+CLOSE_SECONDS = 60.0
+TELL_EVERY = 5.0
+
+
+class ArchiveStep(DatabaseStep):
+    @property
+    def backup(self) -> Backup:
+        backup = self.database.spec.backup
+        assert backup is not None, "the migration is valid"
+        return backup
+
+    def place(self, run: str) -> str:
+        return f"{self.backup.place.rstrip('/')}/{run}-{self.store}"
+
+    @asynccontextmanager
+    async def vault(self, context: Context) -> AsyncGenerator[Vault]:
+        vault = open_vault(self.place(context.run), self.backup.access)
+        try:
+            yield vault
+        finally:
+            await vault.close()
+
+
+class DatabaseClose(ArchiveStep):
+    """What the backup will hold is all that there is."""
+
+    uses: str = "database-close"
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        return [
+            Action(
+                verb="change",
+                target=f"aws:{self.store}",
+                detail="logins closed, rights to write revoked, until Azure owns the writes",
+                undo="logins and rights exactly as they were",
+            )
+        ]
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        await self.database.close_source(time.monotonic() + CLOSE_SECONDS)
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        closed = await self.database.source_closed()
+        message = f"{self.store} takes no writes on AWS" if closed else f"{self.store} may be written to on AWS"
+        return [Finding(check=self.name, verdict="pass" if closed else "fail", message=message)]
+
+    async def undo(self, context: Context, facts: NoFacts) -> None:
+        await self.database.remove(target_gone=context.forced)
+
+
+class DatabaseBackup(ArchiveStep):
+    uses: str = "database-backup"
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        detail = f"dump of {self.store}, sealed, to {self.backup.place}"
+        return [Action(verb="create", target="backup", detail=detail, undo="nothing to take back: it stays there")]
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        if context.stopping():
+            raise CheckFailed("told to stop before the backup", where=self.name)
+        async with self.vault(context) as vault:
+            manifest = await backup(
+                self.database.aws,
+                self.database.names,
+                vault,
+                open_key(self.backup.key),
+                folder=Path(self.backup.folder),
+                major=await server_major(self.database.azure),
+                jobs=self.backup.jobs,
+                note=seldom(context.note),
+                progress=_told(context.note),
+            )
+        context.remember("backup", manifest.backup)
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        """Raises Refused if there is no complete one."""
+        if context.recall("backup") is None:
+            return [Finding(check=self.name, verdict="fail", message=f"{self.store} isn't backed up")]
+        async with self.vault(context) as vault:
+            manifest = await read_manifest(vault, open_key(self.backup.key))
+        ours = manifest.backup == context.recall("backup")
+        message = (
+            f"{self.store}: {manifest.rows:,} rows in {len(manifest.tables)} tables are backed up"
+            if ours
+            else f"{vault.where} holds another backup"
+        )
+        return [Finding(check=self.name, verdict="pass" if ours else "fail", message=message)]
+
+
+class DatabaseTransfer(ArchiveStep):
+    """Every file read back from where it was sent to."""
+
+    uses: str = "database-transfer"
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        async with self.vault(context) as vault:
+            key = open_key(self.backup.key)
+            report = await check(
+                vault, key, jobs=self.backup.jobs, note=seldom(context.note), progress=_told(context.note)
+            )
+            report.require_whole(vault.where)
+        context.remember("whole", len(report.manifest.files))
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        """From what the journal keeps: reading all of it again would prove nothing about this one."""
+        files = context.recall("whole")
+        if not isinstance(files, int):
+            return [Finding(check=self.name, verdict="fail", message=f"{self.store}'s backup hasn't been read back")]
+        message = f"{self.store}: {files:,} files have arrived as they were sent"
+        return [Finding(check=self.name, verdict="pass", message=message, observed=files)]
+
+
+class DatabaseRestore(ArchiveStep):
+    uses: str = "database-restore"
+
+    def plan(self, facts: NoFacts) -> Sequence[Action]:
+        return [
+            Action(
+                verb="create",
+                target=f"azure:{self.store}",
+                detail="schema, roles and rows from the backup, compared with it",
+                undo="drop what was restored, and its roles",
+            )
+        ]
+
+    async def apply(self, context: Context, facts: NoFacts) -> None:
+        async with self.vault(context) as vault:
+            report = await restore(
+                vault,
+                self.database.azure,
+                self.database.names,
+                open_key(self.backup.key),
+                folder=Path(self.backup.folder),
+                passwords=self.database.spec.passwords,
+                jobs=self.backup.jobs,
+                note=seldom(context.note),
+                progress=_told(context.note),
+            )
+        report.require_equal(self.database.where("azure"))
+
+    async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
+        there = await restored(self.database.azure)
+        message = f"{self.store} is restored from backup {there}" if there else f"{self.store} isn't restored"
+        return [Finding(check=self.name, verdict="pass" if there else "fail", message=message)]
+
+    async def undo(self, context: Context, facts: NoFacts) -> None:
+        await self.database.remove(target_gone=context.forced)
+
+
+def _told(note: Callable[[str], None]) -> Callable[[Progress], None]:
+    """Seldom: each word is kept in the journal."""
+    told = 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal told
+        if (at := time.monotonic()) - told >= TELL_EVERY:
+            told = at
+            note(_said(progress))
+
+    return tell
+
+
+def _said(progress: Progress) -> str:
+    if progress.phase in ("hash", "compare"):
+        return f"{progress.phase}: {progress.done} of {progress.total} tables"
+    of = "" if progress.total is None else f" of {progress.total / 2**20:,.1f}"
+    return f"{progress.phase}: {progress.done / 2**20:,.1f}{of} MiB"
