@@ -73,7 +73,10 @@ async def test_a_login_that_is_no_superuser_is_told_all_that_it_would_need(shop)
             "aws.owners": "fail",
             "reading": "fail",
             "passwords": "inconclusive",
+            "database": "inconclusive",
         }
+        assert found["database"].message.endswith(": azure has TEMPORARY to PUBLIC")
+        shop.query("azure", f"revoke temp on database {shop.name} from public")
         assert found["aws.rights"].mend == f"ALTER ROLE {limited} REPLICATION"
         assert "GRANT pg_create_subscription" in found["aws.subscribing"].mend
         assert "lacks CREATEROLE and CREATE on the database" in found["aws.creating"].message
@@ -92,6 +95,8 @@ async def test_a_login_that_is_no_superuser_is_told_all_that_it_would_need(shop)
         assert verdicts(found) == {"passwords": "inconclusive", "roles": "fail"}
         assert found["roles"].message.endswith(f": {limited}")  # it was granted something
     finally:
+        for cloud in ("aws", "azure"):
+            shop.query(cloud, f"grant temp on database {shop.name} to public")
         shop.query("aws", f"select lo_unlink(4711); drop owned by {limited}, {bystander}")
         shop.query("aws", f"drop role {limited}")
         shop.query("aws", f"drop role {bystander}")
@@ -128,6 +133,60 @@ async def test_what_a_login_may_not_read_or_is_not_shown_is_named(shop):
         shop.query("aws", "drop schema closed cascade; drop table sales.hidden, sales.shown, sales.secret")
         shop.query("aws", f"drop owned by {limited}")
         shop.query("aws", f"drop role {limited}")
+
+
+async def test_what_a_role_has_beside_login_and_groups_is_named_until_azure_has_it_too(shop):
+    group = f"group_{shop.name}"
+    grant = f"grant {group} to {shop.app} with admin option, inherit false"
+    shop.query("aws", f"create role {group}; {grant}; alter role {shop.app} bypassrls connection limit 7")
+    shop.query("aws", f"alter role {group} noinherit createdb valid until '2040-01-01 12:00+02'")
+    try:
+        found = await troubles(shop)
+        assert verdicts(found) == {"role_attributes": "inconclusive"}
+        for each in (
+            f"{shop.app} BYPASSRLS",
+            f"{shop.app} CONNECTION LIMIT 7",
+            f"{group} NOINHERIT",
+            f"{group} CREATEDB",
+            f"{group} VALID UNTIL 2040-01-01 10:00:00",
+            f"{shop.app} in {group} WITH ADMIN OPTION",
+            f"{shop.app} in {group} WITH INHERIT FALSE",
+        ):
+            assert each in found["role_attributes"].message
+        shop.query("azure", f"create role {group} noinherit createdb valid until '2040-01-01 10:00Z'")
+        shop.query("azure", f"create role {shop.app} bypassrls connection limit 7")
+        shop.query("azure", grant)
+        assert await troubles(shop) == {}
+    finally:
+        for cloud in ("aws", "azure"):
+            shop.query(cloud, f"drop role if exists {group}")
+        shop.query("aws", f"alter role {shop.app} nobypassrls connection limit -1")
+        shop.query("azure", f"drop role if exists {shop.app}")
+
+
+async def test_owner_and_grants_of_the_database_are_named_until_azure_has_them_too(shop):
+    changes = (
+        f"grant create on database {shop.name} to {shop.app} with grant option",
+        f"alter database {shop.name} owner to owner_{shop.name}; revoke connect on database {shop.name} from public",
+    )
+    shop.query("azure", f"create role {shop.app}; create role owner_{shop.name}")
+    for change in changes:
+        shop.query("aws", change)
+    try:
+        found = await troubles(shop)
+        assert verdicts(found) == {"database": "inconclusive"}
+        assert found["database"].message.endswith(
+            f": aws has CREATE to {shop.app} WITH GRANT OPTION, owner owner_{shop.name}; azure has CONNECT to PUBLIC"
+        )
+        for change in changes:
+            shop.query("azure", change)
+        assert await troubles(shop) == {}
+    finally:
+        for cloud in ("aws", "azure"):
+            shop.query(cloud, f"alter database {shop.name} owner to postgres")
+            shop.query(cloud, f"revoke create on database {shop.name} from {shop.app}")
+            shop.query(cloud, f"grant connect on database {shop.name} to public")
+        shop.query("azure", f"drop role {shop.app}, owner_{shop.name}")
 
 
 async def test_roles_that_nobody_makes_on_azure_are_named(shop):
