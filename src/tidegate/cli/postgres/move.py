@@ -1,92 +1,82 @@
-"""Which database is moved, from the options that every command takes; and how its progress is shown."""
+"""What a command is given, opened from its options: the whole move here. And how its progress is shown."""
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from time import time
 from typing import Any
 
-import click
-from pydantic import ValidationError
-
 from tidegate.cli.consoles import progress
+from tidegate.cli.postgres.sides import NAME, PEERS, ROLES, SOURCE, TARGET, role_passwords, spec
 from tidegate.cli.wording import clock
-from tidegate.errors import UsageError
 from tidegate.postgres.database import DatabaseMove
 from tidegate.runbook.migration import Database
 
-__all__ = ["moves", "note"]
+__all__ = ["Given", "given", "moves", "note"]
 
-OPTIONS = (
-    click.option("--source", required=True, metavar="DSN", envvar="TIDEGATE_SOURCE", show_envvar=True,
-                 help="postgresql://USER@HOST:PORT/DATABASE, without a password."),
-    click.option("--source-password", metavar="REF", envvar="TIDEGATE_SOURCE_PASSWORD", show_envvar=True,
-                 help="env:NAME or file:PATH."),
-    click.option("--source-peer", metavar="HOST:PORT", help="The source as the target reaches it, if otherwise."),
-    click.option("--target", required=True, metavar="DSN", envvar="TIDEGATE_TARGET", show_envvar=True,
-                 help="The same of the target."),
-    click.option("--target-password", metavar="REF", envvar="TIDEGATE_TARGET_PASSWORD", show_envvar=True,
-                 help="env:NAME or file:PATH."),
-    click.option("--target-peer", metavar="HOST:PORT", help="The target as the source reaches it, if otherwise."),
-    click.option("--role-password", "roles", multiple=True, metavar="ROLE=REF",
-                 help="For a login that is made on the target; may be given again."),
-    click.option("--name", default="database", show_default=True, metavar="NAME",
-                 help="What this move is called in both databases' bookkeeping."),
-)  # fmt: skip
+Option = Callable[[Callable[..., None]], Callable[..., None]]
+Command = Callable[..., Coroutine[object, object, None]]
 
 
-def moves(command: Callable[..., Coroutine[object, object, None]]) -> Callable[..., None]:
-    """A command's body, which is given the move that the options name."""
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a command's body is given. `open` takes the values of `options` out of all that were given."""
 
-    @functools.wraps(command)
-    def called(*arguments: Any, **options: Any) -> None:
-        named = {key: options.pop(key) for key in ("name", "roles")}
-        sides = {
-            cloud: {
-                "dsn": options.pop(side),
-                "password": options.pop(f"{side}_password"),
-                "peer": options.pop(f"{side}_peer"),
-            }
-            for cloud, side in (("aws", "source"), ("azure", "target"))
-        }
+    options: tuple[Option, ...]
+    open: Callable[[dict[str, Any]], AbstractAsyncContextManager[object]]
 
-        async def go() -> None:
-            async with _opened(named["name"], _spec(sides, named["roles"])) as move:
-                await command(move, *arguments, **options)
 
-        asyncio.run(go())
+def given(*parts: Given) -> Callable[[Command], Callable[..., None]]:
+    """For a command's body: its first arguments are what the parts open, closed when it ends."""
 
-    for option in reversed(OPTIONS):
-        called = option(called)
-    return called
+    def bind(command: Command) -> Callable[..., None]:
+        @functools.wraps(command)
+        def called(**options: Any) -> None:
+            asyncio.run(_run(command, parts, options))
+
+        bound: Callable[..., None] = called
+        for part in reversed(parts):
+            for option in reversed(part.options):
+                bound = option(bound)
+        return bound
+
+    return bind
+
+
+async def _run(command: Command, parts: tuple[Given, ...], options: dict[str, Any]) -> None:
+    with _terminable():
+        async with AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(part.open(options)) for part in parts]
+            await command(*opened, **options)
+
+
+@contextmanager
+def _terminable() -> Generator[None]:
+    """A termination signal is as Ctrl-C: the programs that were started are ended too."""
+    interrupt, before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    if callable(interrupt):  # it is ignored by what a script runs in the background
+        signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @asynccontextmanager
-async def _opened(name: str, spec: Database) -> AsyncGenerator[DatabaseMove]:
-    move = DatabaseMove(name, spec, name)
+async def _move(given: dict[str, Any]) -> AsyncGenerator[DatabaseMove]:
+    name: str = given.pop("name")
+    sides = {"aws": spec("source", given), "azure": spec("target", given)}
+    move = DatabaseMove(name, Database(kind="postgres", **sides, passwords=role_passwords(given)), name)
     try:
         yield move
     finally:
         await move.close()
 
 
-def _spec(sides: dict[str, dict[str, str | None]], roles: tuple[str, ...]) -> Database:
-    passwords = {name: reference for name, _, reference in (role.partition("=") for role in roles)}
-    try:
-        return Database.model_validate({"kind": "postgres", **sides, "passwords": passwords})
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise UsageError(str(first["msg"]).removeprefix("Value error, "), where=_option(first["loc"])) from None
-
-
-def _option(place: tuple[int | str, ...]) -> str:
-    """The option by which the field that is wrong was given."""
-    cloud, field = str(place[0]), str(place[-1])
-    if cloud == "passwords":
-        return f"--role-password {place[1]}" if len(place) > 1 else "--role-password"
-    side = {"aws": "--source", "azure": "--target"}[cloud]
-    return side if field == "dsn" else f"{side}-{field}"
+moves = given(Given((*SOURCE, *TARGET, *PEERS, *ROLES, *NAME), _move))
 
 
 def note(text: str) -> None:
