@@ -54,8 +54,8 @@ def spec(side: Side, given: dict[str, Any]) -> DatabaseServer:
 
 
 def server(side: Side, given: dict[str, Any]) -> Server:
-    """As `spec`; to be closed."""
-    return Server("database", CLOUDS[side], spec(side, given))
+    """As `spec`; to be closed. Its store is called by the name that was given, which stays in `given`."""
+    return Server(given["name"], CLOUDS[side], spec(side, given))
 
 
 def role_passwords(given: dict[str, Any]) -> dict[str, str]:
