@@ -54,7 +54,11 @@ def _terminable() -> Generator[None]:
     """A termination signal is as Ctrl-C: the programs that were started are ended too."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None, "a coroutine runs in a task"
-    before = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(task.cancel))
+
+    def end(*_: object) -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
