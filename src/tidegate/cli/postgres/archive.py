@@ -245,7 +245,8 @@ def _found(report: ArchiveReport) -> dict[str, JsonValue]:
 def _summary(manifest: Manifest) -> str:
     return (
         f"backup {manifest.backup} of {manifest.source} as of {manifest.at:%Y-%m-%d %H:%M:%S %Z}: "
-        f"{len(manifest.tables)} tables, {manifest.rows:,} rows, {size(manifest.size)}"
+        f"{len(manifest.tables):,} tables, {manifest.rows:,} rows, {size(manifest.size)}, "
+        f"for PostgreSQL {manifest.major} or later"
     )
 
 
