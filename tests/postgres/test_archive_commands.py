@@ -25,17 +25,18 @@ from tidegate.postgres.archive.hashes import TableHash
 from tidegate.postgres.archive.manifest import Manifest
 from tidegate.postgres.archive.progress import Lines, Progress
 from tidegate.postgres.archive.restore import RestoreReport, TableVerdict
+from tidegate.runbook.migration import Database, DatabaseServer
 
 CHANGE = "update sales.customers set name = {name} where id = 7"
-WAITING = """select count(*) from pg_stat_activity
-    where datname = current_database() and application_name = 'tidegate'"""
+SESSIONS = """select count(*), count(*) filter (where wait_event_type = 'Lock') from pg_stat_activity
+    where datname = '{name}' and application_name = 'tidegate'"""
 
 
 class Typed:
-    """A shop's database, and the commands that keep it and bring it back; each is told of no more than it needs."""
+    """The commands that keep a database and bring it back; each is told of no more than it needs."""
 
-    def __init__(self, shop, folder: Path) -> None:
-        self.shop, self.place = shop, str(folder / "backup")
+    def __init__(self, spec: Database, folder: Path) -> None:
+        self.place = str(folder / "backup")
         self.options: list[str] = []
         self.environment = {
             "TIDEGATE_STORE": str(folder / "store"),
@@ -43,11 +44,12 @@ class Typed:
             "BACKUP_KEY": secrets.token_hex(32),
         }
         self.sides = {
-            "backup": ["--source", shop.spec.aws.dsn, "--source-password", str(shop.spec.aws.password)],
+            "backup": ["--source", spec.aws.dsn, "--source-password", str(spec.aws.password)],
             "check-backup": [],
-            "restore": ["--target", shop.spec.azure.dsn, "--target-password", str(shop.spec.azure.password),
-                        "--role-password", f"{shop.app}=env:SHOP_APP_PASSWORD"],
-        }  # fmt: skip
+            "restore": ["--target", spec.azure.dsn, "--target-password", str(spec.azure.password)],
+        }
+        for role, reference in spec.passwords.items():
+            self.sides["restore"] += ["--role-password", f"{role}={reference}"]
 
     def words(self, command: str, *options: str) -> list[str]:
         return ["postgres", command, self.place, *self.sides[command], *self.options, *options]
@@ -72,12 +74,19 @@ class Typed:
 
 
 @pytest.fixture
-def typed(make_shop, tmp_path) -> Typed:
-    return Typed(make_shop(), tmp_path)
+def typed(shop, tmp_path) -> Typed:
+    return Typed(shop.spec, tmp_path)
 
 
-def test_a_database_is_kept_and_comes_back_with_its_logins(typed, tmp_path):
-    shop = typed.shop
+@pytest.fixture
+def nowhere(tmp_path) -> Typed:
+    """With servers that nobody asks."""
+    server = DatabaseServer(dsn="postgresql://x@127.0.0.1:1/x", password="env:BACKUP_KEY")
+    return Typed(Database(kind="postgres", aws=server, azure=server), tmp_path)
+
+
+def test_a_database_is_kept_and_comes_back_with_its_logins(typed, shop, tmp_path):
+    assert "PostgreSQL 16 can't be dumped for 15" in typed("backup", "--target-version", "15", code=2).stderr
     kept = typed.json("backup")
     tables = {each["table"]: each for each in kept["tables"]}
     assert (kept["rows"], tables["sales.customers"]["rows"]) == (10_000, 2000)
@@ -118,21 +127,23 @@ def test_a_bucket_keeps_it_too(typed, moto):
     assert typed.json("restore")["verdict"] == "equal"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_leaves_nothing_running_and_goes_on(typed, number):
-    shop = typed.shop
-    with psycopg.connect(shop.aws.dsn(shop.name), password=shop.aws.password, autocommit=True) as connection:
-        with connection.transaction():
-            connection.execute("alter view sales.totals set (security_barrier)")  # pg_dump waits for that
+def test_interrupted_it_leaves_nothing_running_and_goes_on(typed, shop):
+    def sessions() -> list[str]:
+        """How many there are, and how many of them wait for a lock."""
+        return shop.query("aws", SESSIONS.format(name=shop.name))[0]
+
+    with psycopg.connect(shop.aws.dsn(shop.name), password=shop.aws.password) as connection:
+        connection.execute("alter view sales.totals set (security_barrier)")  # pg_dump waits for the end of that
+        for number in (signal.SIGINT, signal.SIGTERM):
             process = typed.start("backup")
-            while not connection.execute(f"{WAITING} and wait_event_type = 'Lock'").fetchone()[0]:
+            while sessions()[1] == "0":
                 assert process.poll() is None, process.communicate()
-                time.sleep(0.02)
+                time.sleep(0.05)
             process.send_signal(number)
             process.communicate()
             assert process.returncode == 130
-        while connection.execute(WAITING).fetchone()[0]:
-            time.sleep(0.02)
+            while sessions()[0] != "0":
+                time.sleep(0.05)
     assert "no complete backup" in typed("check-backup", code=1).stderr
     assert typed.json("backup")["rows"] == 10_000
 
@@ -141,7 +152,6 @@ def test_interrupted_it_leaves_nothing_running_and_goes_on(typed, number):
     ("command", "options", "code", "said"),
     [
         ("backup", ("--source", "mysql://x@y/z"), 2, "--source: write postgresql://"),
-        ("backup", ("--target-version", "15"), 2, "PostgreSQL 16 can't be dumped for 15"),
         ("backup", ("--key", "hunter2"), 2, "--key: a secret is a reference"),
         ("backup", ("--key", "env:NOT_SET"), 3, "NOT_SET is not set"),
         ("backup", ("--key", "env:SHORT"), 3, "isn't 32 bytes"),
@@ -152,9 +162,9 @@ def test_interrupted_it_leaves_nothing_running_and_goes_on(typed, number):
         ("check-backup", ("--endpoint", "nowhere"), 2, "--endpoint"),
     ],
 )
-def test_what_is_typed_wrong_is_named_and_no_secret_repeated(typed, command, options, code, said):
-    typed.environment["SHORT"] = "hunter2"
-    done = typed(command, *options, code=code)
+def test_what_is_typed_wrong_is_named_and_no_secret_repeated(nowhere, command, options, code, said):
+    nowhere.environment["SHORT"] = "hunter2"
+    done = nowhere(command, *options, code=code)
     assert said in done.stderr
     assert "hunter2" not in done.output
 
@@ -163,20 +173,18 @@ def test_what_is_typed_wrong_is_named_and_no_secret_repeated(typed, command, opt
     ("place", "said"),
     [("s3://bucket/x", "the region"), ("azure://account", "a container"), ("ftp://x/y", "isn't a place for a backup")],
 )
-def test_a_place_that_is_none_is_named(typed, place, said, monkeypatch):
+def test_a_place_that_is_none_is_named(nowhere, place, said, monkeypatch):
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
-    typed.place = place
-    assert said in typed("check-backup", code=2).stderr
+    nowhere.place = place
+    assert said in nowhere("check-backup", code=2).stderr
 
 
-def test_another_key_another_database_and_a_damaged_file_are_told_apart(typed, make_shop, tmp_path):
+def test_another_key_another_database_and_a_damaged_file_are_told_apart(typed, shop, tmp_path):
     typed("backup")
     typed.environment["OTHER"] = secrets.token_hex(32)
     assert "give the key that the backup was made with" in typed("check-backup", "--key", "env:OTHER", code=3).stderr
-    other = Typed(make_shop(), tmp_path)
-    other.environment = typed.environment
-    assert "give another place" in other("backup", code=1).stderr
+    assert "give another place" in typed("backup", "--source", shop.aws.dsn("template1"), code=1).stderr
     file = next(Path(typed.place).glob("toc.dat.*"))
     file.write_bytes(file.read_bytes()[:-1])
     done = typed("check-backup", code=4)
@@ -184,7 +192,7 @@ def test_another_key_another_database_and_a_damaged_file_are_told_apart(typed, m
     damages = typed.json("check-backup", code=4)["damages"]
     assert damages == [{"file": file.name, "what": "truncated"}]
     assert "is truncated" in typed("restore", code=4).stderr
-    assert typed.shop.query("azure", "select to_regnamespace('tidegate') is null") == [["t"]], "it was left alone"
+    assert shop.query("azure", "select to_regnamespace('tidegate') is null") == [["t"]], "it was left alone"
 
 
 def test_progress_is_seldom_with_a_rate_and_the_time_left():
