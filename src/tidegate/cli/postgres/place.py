@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,9 +13,8 @@ from tidegate.cli.postgres.given import Given
 from tidegate.cli.postgres.sides import refused
 from tidegate.errors import UsageError
 from tidegate.postgres.archive.key import Key, open_key
-from tidegate.postgres.archive.vault import Vault
+from tidegate.postgres.archive.vault import FolderVault, Vault
 from tidegate.secret import SecretRef
-from tidegate.steps.vaults import VaultAccess, open_vault
 
 __all__ = ["PLACE", "Place"]
 
@@ -55,7 +55,8 @@ class Place:
 async def _opened(given: dict[str, Any]) -> AsyncGenerator[Place]:
     """Raises UsageError, InvalidMigration for a key that can't be read."""
     url, key = given.pop("url"), _key(given.pop("key"))
-    vault = open_vault(url, _access(given))
+    access = {field: given.pop(option.removeprefix("--").replace("-", "_")) for field, option in ACCESS.items()}
+    vault = FolderVault(Path(url).expanduser()) if url and "://" not in url else _in_cloud(url, access)
     try:
         yield Place(vault, key)
     finally:
@@ -69,10 +70,11 @@ def _key(reference: str) -> Key:
         raise UsageError("a secret is a reference: env:NAME or file:PATH", where="--key") from None
 
 
-def _access(given: dict[str, Any]) -> VaultAccess:
-    fields = {field: given.pop(option.removeprefix("--").replace("-", "_")) for field, option in ACCESS.items()}
+def _in_cloud(url: str, access: dict[str, str | None]) -> Vault:
+    from tidegate.steps.vaults import VaultAccess, open_vault  # noqa: PLC0415 - 10 MiB that a folder doesn't need
+
     try:
-        return VaultAccess.model_validate(fields)
+        return open_vault(url, VaultAccess.model_validate(access))
     except ValidationError as error:
         raise refused(error, ACCESS) from None
 
