@@ -1,7 +1,9 @@
 """The other model: a whole database kept as files, and made of them again: backup, check-backup, restore."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,7 @@ async def backup(
     PLACE is a folder, s3://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX, and takes one backup. Interrupted and
     given again, it goes on; a backup that is complete isn't made again.
     """
+    _work_in(jobs)
     began = time.monotonic()
     manifest = await back_up(
         source,
@@ -134,6 +137,7 @@ async def backup(
 @given(PLACE)
 async def check_backup(place: Place, *, jobs: int, as_json: bool) -> None:
     """Read a backup from PLACE, and prove that every file is what was sent. Restores nothing, changes nothing."""
+    _work_in(jobs)
     found = await check(place.vault, place.key, jobs=jobs, note=note, progress=Lines(note))
     if as_json:
         print_json(
@@ -178,6 +182,7 @@ async def restore(
     Every file is proved before the target is touched. Interrupted and given again, it begins anew with what has been
     fetched. The application's logins are opened once everything is equal.
     """
+    _work_in(jobs)
     began, names = time.monotonic(), Names(name, name)
     report = await bring_back(
         place.vault,
@@ -202,6 +207,11 @@ async def restore(
         _say(f"the logins {'are open' if opens else 'stay closed'}, after {duration(seconds)}")
     if not report.equal:
         raise _differs(report, target.where)
+
+
+def _work_in(threads: int) -> None:
+    """Each keeps some MiB for itself, and asyncio would start more of them than there are files under way."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
 
 
 async def _major(source: Server, wanted: int | None) -> int:
