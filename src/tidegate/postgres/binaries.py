@@ -12,14 +12,14 @@ from pathlib import Path
 from tidegate.errors import Refused, TidegateError
 from tidegate.postgres.server import UNLOCK
 
-__all__ = ["client", "run_client"]
+__all__ = ["client", "run_client", "version"]
 
 ENDING_SECONDS = 5
 
 
 def client(name: str, major: int) -> Path:
     """The program of the lowest version that is high enough. Raises TidegateError if there is none."""
-    found = sorted((version, path) for path in _candidates(name) if (version := _version(path)) >= major)
+    found = sorted((number, path) for path in _candidates(name) if (number := version(path)) >= major)
     if not found:
         raise TidegateError(
             f"no {name} of version {major} or later is installed",
@@ -39,7 +39,8 @@ def _candidates(name: str) -> list[Path]:
 
 
 @cache
-def _version(path: Path) -> int:
+def version(path: Path) -> int:
+    """Its major version; 0 if it doesn't tell."""
     done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
     return int(match[1]) if match else 0

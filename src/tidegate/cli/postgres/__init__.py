@@ -16,6 +16,9 @@ COMMANDS = {
     "rollback": Lazy("tidegate.cli.postgres.turning:rollback", "Move the writes back to the source, without loss."),
     "abort": Lazy("tidegate.cli.postgres.turning:abort", "Before the switch: both sides as they were."),
     "finish": Lazy("tidegate.cli.postgres.turning:finish", "After the switch: end the way back, and clear up."),
+    "backup": Lazy("tidegate.cli.postgres.archive:backup", "Keep one snapshot as encrypted files."),
+    "check-backup": Lazy("tidegate.cli.postgres.archive:check_backup", "Prove that a backup is what was sent."),
+    "restore": Lazy("tidegate.cli.postgres.archive:restore", "Restore a backup to an empty target, and compare."),
 }
 
 EPILOG = """\b
@@ -27,9 +30,14 @@ tidegate: every command can be interrupted and given again, here or on another m
   export TIDEGATE_TARGET=postgresql://admin@10.1.0.5:5432/shop TIDEGATE_TARGET_PASSWORD=env:TARGET_PW
   tidegate postgres preflight && tidegate postgres replicate --until-caught-up
   tidegate postgres verify && tidegate postgres switch
+
+\b
+  export TIDEGATE_BACKUP_KEY=file:backup.key
+  tidegate postgres backup s3://backups/shop --region eu-west-1
+  tidegate postgres restore s3://backups/shop --region eu-west-1
 """
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, epilog=EPILOG)
 def postgres() -> None:
-    """Move one PostgreSQL database: preflight, copy, replicate, verify, switch, and back."""
+    """Move one PostgreSQL database: preflight, copy, replicate, verify, switch, and back; or by backup and restore."""

@@ -6,7 +6,8 @@ import time
 import click
 
 from tidegate.cli.options import json_option, print_json
-from tidegate.cli.postgres.move import moves, note
+from tidegate.cli.postgres.move import moves
+from tidegate.cli.postgres.notes import note
 from tidegate.cli.wording import size
 from tidegate.postgres.database import DatabaseMove
 

@@ -8,7 +8,8 @@ import click
 from pydantic import JsonValue
 
 from tidegate.cli.options import json_option, print_json
-from tidegate.cli.postgres.move import moves, note
+from tidegate.cli.postgres.move import moves
+from tidegate.cli.postgres.notes import note
 from tidegate.errors import RollbackIncomplete, RolledBack, TidegateError, UsageError
 from tidegate.postgres.database import DatabaseMove
 from tidegate.runbook.migration import Cloud

@@ -84,9 +84,12 @@ async def backup(
         begun = await _claimed(vault, key, names)
         if isinstance(begun, Manifest):
             clear(place)
+            note(f"the backup is complete already, as of {begun.at:%Y-%m-%d %H:%M:%S %Z}")
             return begun
         dump = _read_dump(place, begun) if begun else None
-        if dump is None:
+        if dump is not None:
+            note(f"going on with the dump as of {dump.manifest.at:%Y-%m-%d %H:%M:%S %Z}")
+        else:
             clear(place)
             backup_id = secrets.token_hex(8)
             await _make_way(vault)
@@ -171,7 +174,7 @@ async def _dump(
 
         async def hashed() -> dict[str, TableHash]:
             return await table_hashes(
-                server, snapshot, jobs, lambda done, total: progress(Progress("hash", done, total))
+                server, snapshot, jobs, lambda done, total, rows: progress(Progress("hash", done, total, rows))
             )
 
         _, hashes = await side_by_side(run(), hashed())
@@ -246,8 +249,8 @@ async def _send(
                 with (place / SENT).open("a", encoding="utf-8") as file:
                     file.write(f"{known.model_dump_json()}\n")
         sent[piece.name] = known
-        note(f"sent {len(sent)} of {len(pieces)} files, {count.done / 2**20:,.1f} MiB")
 
+    note(f"sending {len(pieces)} files, {count.total / 2**20:,.1f} MiB")
     await spread(pieces, jobs, one)
     return [sent[piece.name] for piece in pieces]
 

@@ -81,10 +81,9 @@ async def _each(
     phase: Phase,
 ) -> list[Damage]:
     damages: list[Damage] = []
-    count, files = Count(phase, sum(piece.stored for piece in manifest.files), progress), 0
+    count = Count(phase, sum(piece.stored for piece in manifest.files), progress)
 
     async def one(piece: Piece) -> None:
-        nonlocal files
         try:
             if folder is None:
                 await fetch(vault, key, manifest.backup, piece, None, count.add)
@@ -98,8 +97,7 @@ async def _each(
             damages.append(Damage(piece.name, "missing"))
         except Damaged as damaged:
             damages.append(Damage(piece.name, damaged.what))
-        files += 1
-        note(f"{phase}ed {files} of {len(manifest.files)} files, {count.done / 2**20:,.1f} MiB")
 
+    note(f"{phase}ing {len(manifest.files)} files, {count.total / 2**20:,.1f} MiB")
     await spread(manifest.files, jobs, one)
     return sorted(damages, key=lambda damage: damage.name)

@@ -29,7 +29,9 @@ TABLES = f"""
 select pg_catalog.format('%I.%I', n.nspname, c.relname),
     coalesce((select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' order by a.attnum)
         from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), ''),
-    pg_catalog.pg_total_relation_size(c.oid)
+    case c.relkind when 'r' then coalesce(pg_catalog.pg_total_relation_size(c.oid), 0)
+        else (select coalesce(pg_catalog.sum(pg_catalog.pg_total_relation_size(part.relid)), 0)::int8
+            from pg_catalog.pg_partition_tree(c.oid) part) end
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where {OURS} and {NOT_OF_AN_EXTENSION} and not c.relispartition and c.relkind in ('r', 'p')
     and c.relpersistence in ('p', 'u')
@@ -47,6 +49,7 @@ cross join lateral (
 cross join lateral pg_catalog.generate_series(0, case when closed.done = 0 then sought.bytes / 1048576 end) part (n)
 """
 """MiB by MiB, through functions: pg_largeobject itself only a superuser may read. 262144 is INV_READ."""
+OBJECTS_SIZE = "select pg_catalog.pg_total_relation_size('pg_catalog.pg_largeobject')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,34 +85,37 @@ async def reading(server: Server, snapshot: str | None = None) -> AsyncGenerator
 
 
 async def table_hashes(
-    server: Server, snapshot: str | None, jobs: int, done: Callable[[int, int], None]
+    server: Server, snapshot: str | None, jobs: int, done: Callable[[int, int, int], None]
 ) -> dict[str, TableHash]:
-    """By quoted, qualified name; of the whole database. `done`: how many tables of how many. Raises Unreachable,
-    Refused.
+    """By quoted, qualified name; of the whole database. `done`: so many bytes of so many, and the rows that they hold.
+    Raises Unreachable, Refused.
     """
     found: dict[str, TableHash] = {}
-    queue: list[tuple[str, str]] = []
-    total = 0
+    queue: list[tuple[str, str, int]] = []
+    hashed = rows = total = 0
 
     async def work(connection: Connection) -> None:
+        nonlocal hashed, rows
         while queue:
-            name, query = queue.pop()
+            name, query, size = queue.pop()
             cursor = await connection.execute(statement(query))
             row = await cursor.fetchone()
             assert row is not None, "the query counts"
             found[name] = TableHash(row[0], str(row[1]))
-            done(len(found), total)
+            hashed, rows = hashed + size, rows + row[0]
+            done(hashed, total, rows)
 
     async def another() -> None:
         async with reading(server, snapshot) as connection:
             await work(connection)
 
     async with reading(server, snapshot) as connection:
-        cursor = await connection.execute(statement(TABLES))
-        queue.append((LARGE_OBJECTS, OBJECTS))
-        queue += [(name, _query(name, columns)) for name, columns, _ in await cursor.fetchall()]
-        total = len(queue)
-        await side_by_side(work(connection), *(another() for _ in range(min(jobs, total) - 1)))
+        large = await (await connection.execute(OBJECTS_SIZE)).fetchone()
+        queue.append((LARGE_OBJECTS, OBJECTS, large[0] if large else 0))
+        tables = await (await connection.execute(statement(TABLES))).fetchall()
+        queue += [(name, _query(name, columns), size) for name, columns, size in tables]
+        total = sum(size for _, _, size in queue)
+        await side_by_side(work(connection), *(another() for _ in range(min(jobs, len(queue)) - 1)))
     return found
 
 

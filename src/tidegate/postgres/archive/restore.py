@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic import JsonValue
+
 from tidegate.errors import CheckFailed, LocalFault, Refused
 from tidegate.postgres.archive.check import fetch_all
 from tidegate.postgres.archive.hashes import TableHash, reading, sequence_positions, table_hashes
@@ -43,6 +45,16 @@ class TableVerdict:
             return "missing"
         return "different" if self.expected else "unexpected"
 
+    def document(self) -> dict[str, JsonValue]:
+        return {
+            "table": self.name,
+            "rows": self.found.rows if self.found else None,
+            "hash": self.found.hash if self.found else None,
+            "verdict": self.verdict,
+            "expected_rows": self.expected.rows if self.expected else None,
+            "expected_hash": self.expected.hash if self.expected else None,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
@@ -64,6 +76,14 @@ class RestoreReport:
     @property
     def equal(self) -> bool:
         return not self.wrong
+
+    def document(self) -> dict[str, JsonValue]:
+        return {
+            "verdict": "equal" if self.equal else "different",
+            "rows": self.rows,
+            "tables": [table.document() for table in self.tables],
+            "sequences_behind": list(self.behind),
+        }
 
     def require_equal(self, where: str) -> None:
         """Raises CheckFailed, naming a few."""
@@ -139,6 +159,8 @@ async def _restore(
     await claim(server, names)
     await take_back(server, names)
     await make_roles(server, manifest.roles, passwords, {})
+    if bare := [role.name for role in manifest.roles if role.login and role.name not in passwords]:
+        note(f"no password is given for {', '.join(bare)}: a login that is new on {server.cloud} needs one set there")
     argv: list[str | Path] = [
         program,
         "--exit-on-error",
@@ -195,7 +217,10 @@ async def compare_restored(
     """Every table as it is now with what it was at the snapshot. Raises Unreachable, Refused."""
     async with reading(server) as connection:
         positions = await sequence_positions(connection)
-    found = await table_hashes(server, None, jobs, lambda done, total: progress(Progress("compare", done, total)))
+    note("comparing")
+    found = await table_hashes(
+        server, None, jobs, lambda done, total, rows: progress(Progress("compare", done, total, rows))
+    )
     tables = tuple(
         TableVerdict(name, manifest.tables.get(name), found.get(name))
         for name in sorted(manifest.tables.keys() | found.keys())
