@@ -1,7 +1,7 @@
 """The steps of one database that goes over by backup: prepare, close, backup, transfer, restore."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,12 +10,11 @@ from tidegate.postgres.archive.backup import backup, dump_size
 from tidegate.postgres.archive.check import check
 from tidegate.postgres.archive.key import open_key
 from tidegate.postgres.archive.manifest import Begun, put_document, read_document, read_manifest
-from tidegate.postgres.archive.progress import Progress
+from tidegate.postgres.archive.progress import Lines
 from tidegate.postgres.archive.restore import restore
 from tidegate.postgres.archive.target import restored
 from tidegate.postgres.archive.vault import Vault
 from tidegate.postgres.archive.workplace import local, require_room
-from tidegate.postgres.progress import seldom
 from tidegate.postgres.schema import server_major
 from tidegate.runbook.migration import Backup
 from tidegate.runbook.step import Action, Context, Finding, NoFacts
@@ -123,8 +122,8 @@ class DatabaseBackup(ArchiveStep):
                 folder=Path(self.backup.folder),
                 major=await server_major(self.database.azure),
                 jobs=self.backup.jobs,
-                note=seldom(context.note),
-                progress=_told(context.note),
+                note=context.note,
+                progress=Lines(context.note, seconds=TELL_EVERY),
             )
         context.remember("backup", manifest.backup)
 
@@ -152,7 +151,7 @@ class DatabaseTransfer(ArchiveStep):
         async with self.vault(context) as vault:
             key = open_key(self.backup.key)
             report = await check(
-                vault, key, jobs=self.backup.jobs, note=seldom(context.note), progress=_told(context.note)
+                vault, key, jobs=self.backup.jobs, note=context.note, progress=Lines(context.note, seconds=TELL_EVERY)
             )
             report.require_whole(vault.where)
         context.remember("whole", len(report.manifest.files))
@@ -189,8 +188,8 @@ class DatabaseRestore(ArchiveStep):
                 folder=Path(self.backup.folder),
                 passwords=self.database.spec.passwords,
                 jobs=self.backup.jobs,
-                note=seldom(context.note),
-                progress=_told(context.note),
+                note=context.note,
+                progress=Lines(context.note, seconds=TELL_EVERY),
             )
         report.require_equal(self.database.where("azure"))
 
@@ -201,23 +200,3 @@ class DatabaseRestore(ArchiveStep):
 
     async def undo(self, context: Context, facts: NoFacts) -> None:
         await self.database.remove(target_gone=context.forced)
-
-
-def _told(note: Callable[[str], None]) -> Callable[[Progress], None]:
-    """Seldom: each word is kept in the journal."""
-    told = 0.0
-
-    def tell(progress: Progress) -> None:
-        nonlocal told
-        if (at := time.monotonic()) - told >= TELL_EVERY:
-            told = at
-            note(_said(progress))
-
-    return tell
-
-
-def _said(progress: Progress) -> str:
-    if progress.phase in ("hash", "compare"):
-        return f"{progress.phase}: {progress.done} of {progress.total} tables"
-    of = "" if progress.total is None else f" of {progress.total / 2**20:,.1f}"
-    return f"{progress.phase}: {progress.done / 2**20:,.1f}{of} MiB"
