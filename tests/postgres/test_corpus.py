@@ -88,7 +88,7 @@ class Sample:
         """By the application, wherever it may log in."""
         where = f"host=127.0.0.1 port={self.servers[cloud].port} dbname={self.name} user={self.app} password=app"
         with psycopg.connect(where) as connection:
-            connection.execute(statements)
+            connection.execute(statements.encode())
 
     def structure(self, cloud: Cloud) -> list[str]:
         """All that the pg_dump of azure's version tells of it."""

@@ -15,8 +15,9 @@ __all__ = ["moves"]
 @asynccontextmanager
 async def _move(given: dict[str, Any]) -> AsyncGenerator[DatabaseMove]:
     name: str = given.pop("name")
-    sides = {"aws": spec("source", given), "azure": spec("target", given)}
-    move = DatabaseMove(name, Database(kind="postgres", **sides, passwords=role_passwords(given)), name)
+    aws, azure = spec("source", given), spec("target", given)
+    database = Database(kind="postgres", aws=aws, azure=azure, passwords=role_passwords(given))
+    move = DatabaseMove(name, database, name)
     try:
         yield move
     finally:
