@@ -1,5 +1,7 @@
 """What was copied to the target, taken away again."""
 
+import asyncio
+
 from psycopg import sql
 
 from tidegate.postgres.bookkeeping import write_note
@@ -8,7 +10,7 @@ from tidegate.postgres.large_objects import drop_large_objects
 from tidegate.postgres.schema import made_roles
 from tidegate.postgres.server import Connection, Server, statement
 
-__all__ = ["reset_target"]
+__all__ = ["end_others", "reset_target"]
 
 BESIDES = (
     *("pg_cast", "pg_opclass", "pg_opfamily", "pg_operator", "pg_conversion", "pg_collation"),
@@ -21,6 +23,9 @@ BESIDES = (
 async def reset_target(target: Server) -> None:
     """Drop everything that was copied. Only to be called for a target that was proved empty beforehand."""
     async with target.session() as connection:
+        await connection.execute(
+            "delete from tidegate.kept; delete from tidegate.note where key in ('schema', 'indexed', 'finishing')"
+        )
         await _drop(connection, "pg_event_trigger")  # one could forbid to drop anything
         await drop_large_objects(connection)
         before = await _schemas_before(connection)
@@ -37,6 +42,16 @@ async def reset_target(target: Server) -> None:
                 await connection.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
                 await _drop_role(connection, role)
         await write_note(connection, "roles", [])
+
+
+async def end_others(server: Server) -> None:
+    """A pg_restore outlives the process that started it, and must not go on with what is dropped now."""
+    query = """select count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity
+        where datname = current_database() and backend_type = 'client backend' and usename = current_user
+        and application_name = 'tidegate' and pid <> pg_catalog.pg_backend_pid()"""
+    async with server.session() as connection:
+        while (row := await (await connection.execute(query)).fetchone()) and row[0]:
+            await asyncio.sleep(0.02)
 
 
 async def _drop(connection: Connection, catalog: str) -> None:
