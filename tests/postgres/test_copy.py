@@ -83,6 +83,12 @@ async def test_every_hard_case_goes_over(hard):
 
 
 async def test_however_often_it_is_interrupted_the_result_is_the_same(hard):
+    def kill(note: str) -> None:
+        if note.startswith("copied 0 of"):
+            hard.query("azure", END_SESSIONS)
+
+    with pytest.raises(TidegateError, match="orders on azure"):
+        await hard.move().replicate(kill)
     for point in ("copying the schema", "copied 0 of", "adding what"):
         begun = asyncio.Event()
         going = asyncio.create_task(
@@ -96,13 +102,6 @@ async def test_however_often_it_is_interrupted_the_result_is_the_same(hard):
         going.cancel()
         with pytest.raises(asyncio.CancelledError):
             await going
-
-    def kill(note: str) -> None:
-        if note.startswith("copied 0 of"):
-            hard.query("azure", END_SESSIONS)
-
-    with pytest.raises(TidegateError, match="orders on azure"):
-        await hard.move().replicate(kill)
     await hard.move().replicate(quiet)
     await assert_same(hard)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from postgres.test_move import Writers, quiet
-from tidegate.errors import Unreachable
+from tidegate.errors import TidegateError, Unreachable
 from tidegate.lab.servers.postgres import Postgres
 from tidegate.postgres import copy
 from tidegate.postgres.bookkeeping import Names
@@ -26,16 +26,16 @@ update sales."Order Lines" set amount = -1 where id = 8;
 delete from sales."Order Lines" where id = 9;
 insert into sales.events (at, what) values ('2025-03-03', 'one'), ('2030-03-03', 'another');
 """
-CONSTRAINTS = """select conrelid::regclass, conname, pg_get_constraintdef(oid) from pg_constraint
+CONSTRAINTS = """select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint
 where connamespace = 'sales'::regnamespace and contype <> 'n' order by 1, 2"""
-INDEXES = "select indexrelid::regclass::text, indisvalid from pg_index where indrelid >= 16384 order by 1"
+INDEXES = "select indexrelid::regclass::text, indisvalid from pg_index where indrelid >= 16384 and indexrelid::regclass::text like 'sales.%' order by 1"
 
 
 BIG = """
 create table small (n int primary key);
 create table large (n int primary key, t text);
 insert into small select generate_series(1, 10);
-insert into large select i, repeat('x', 1000) from generate_series(1, 200000) i;
+insert into large select i, repeat('x', 1000) from generate_series(1, 100000) i;
 """
 COPYING = """select count(*) from pg_stat_progress_copy where relid = to_regclass('large')
 and exists (select 1 from tidegate.kept where indexed)"""
@@ -52,10 +52,13 @@ def interrupt(shop, monkeypatch):
 
     async def until(begun: str, *complete: str) -> None:
         async def may_end(pipe: copy.Pipe, command: str) -> None:
-            if f"truncate only {begun}" in command:
+            table = command.removeprefix("begin; truncate only ")
+            if table == begun:
                 while set(complete) - {row[0] for row in await asyncio.to_thread(kept, shop)}:
                     await asyncio.sleep(0.01)
                 raise Unreachable("gone", where="azure")
+            if table != command and table not in complete:
+                await asyncio.Event().wait()
             await write(pipe, command)
 
         with monkeypatch.context() as patch:
@@ -108,9 +111,9 @@ async def test_complete_tables_are_kept_and_brought_up_to_what_was_copied_later(
 
 async def test_interrupted_again_and_again_each_table_is_copied_once(shop, interrupt):
     shop.query("aws", "create table sales.last (id int primary key); insert into sales.last values (1)")
-    await interrupt("sales.customers", LINES, "sales.events_rest")
+    await interrupt("sales.customers", LINES)
     shop.query("aws", WRITTEN)
-    await interrupt("sales.last", "sales.customers")
+    await interrupt("sales.last", "sales.customers", "sales.events_rest", "sales.events_2025")
     shop.query("aws", WRITTEN.replace("2030", "2031").replace("id = 9", "id = 10"))
     assert len({slot for _, slot in kept(shop)}) == 2
     before = files(shop)
@@ -122,7 +125,7 @@ async def test_interrupted_again_and_again_each_table_is_copied_once(shop, inter
 
 
 async def test_a_partitioned_table_is_copied_again_unless_all_its_partitions_were_complete(shop, interrupt):
-    await interrupt("sales.events_rest", LINES, "sales.events_2025")
+    await interrupt("sales.events_rest", LINES, "sales.customers", "sales.events_2025")
     shop.query("aws", WRITTEN)
     before = files(shop)
     await shop.move().replicate(quiet)
@@ -154,8 +157,8 @@ def replace_a_column(shop) -> None:
     ("change", "why"),
     [
         (lose_the_slot, "there is no slot"),
-        (read_the_slot, "has been read by somebody else"),
-        (add_a_column, "the schema on aws has changed since"),
+        pytest.param(read_the_slot, "has been read by somebody else", marks=pytest.mark.slow),
+        pytest.param(add_a_column, "the schema on aws has changed since", marks=pytest.mark.slow),
         (replace_a_column, 'altered since: sales."Order Lines"'),
     ],
 )
@@ -179,6 +182,13 @@ async def test_a_copy_without_a_stream_is_begun_anew_and_says_so(shop, interrupt
     assert await shop.move().is_plain_copy()
 
 
+def copies_the_rest(azure: Postgres) -> bool:
+    try:
+        return azure.psql("big", COPYING).strip() == "1"
+    except TidegateError:  # nothing is there yet
+        return False
+
+
 @pytest.fixture
 def mortal(server_folder) -> Iterator[dict[str, Postgres]]:
     servers = {
@@ -200,7 +210,7 @@ async def test_servers_that_crash_while_rows_are_copied_have_what_was_complete(m
     for victim in ("azure", "aws"):
         move = DatabaseMove("orders", spec, "run-1")
         copying = asyncio.create_task(move.replicate(quiet))
-        while mortal["azure"].psql("big", COPYING).strip() != "1":
+        while not copies_the_rest(mortal["azure"]):
             assert not copying.done()
             await asyncio.sleep(0.01)
         mortal[victim].kill()
@@ -218,10 +228,8 @@ async def test_servers_that_crash_while_rows_are_copied_have_what_was_complete(m
     assert mortal["azure"].psql("big", "select max(n) from small") == "12\n"
 
 
-EVERY = 12
-
-
-async def test_killed_at_any_statement_it_goes_on_until_it_is_there(shop, monkeypatch, closing, interrupt):
+@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
+async def test_killed_at_any_statement_it_goes_on_until_it_is_there(shop, monkeypatch, closing, interrupt, every):
     """Each try comes a little further than the one before, beside writers."""
     await interrupt("sales.customers", LINES)
     shop.query("aws", WRITTEN)
@@ -243,7 +251,7 @@ async def test_killed_at_any_statement_it_goes_on_until_it_is_there(shop, monkey
     with Writers(shop) as writers:
         while killed:
             tries += 1
-            left[0] = tries * EVERY
+            left[0] = tries * every
             try:
                 await shop.move().replicate(quiet)
                 killed = False
@@ -251,7 +259,7 @@ async def test_killed_at_any_statement_it_goes_on_until_it_is_there(shop, monkey
                 await closing()
         left[0] = 0
         await asyncio.sleep(0.1)
-    assert tries > 8
+    assert tries * every > 60
     assert files(shop)[LINES] == file
     await assert_same(shop)
     assert writers.lost_and_doubled("azure") == (set(), 0)
