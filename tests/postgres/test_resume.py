@@ -28,7 +28,8 @@ insert into sales.events (at, what) values ('2025-03-03', 'one'), ('2030-03-03',
 """
 CONSTRAINTS = """select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint
 where connamespace = 'sales'::regnamespace and contype <> 'n' order by 1, 2"""
-INDEXES = "select indexrelid::regclass::text, indisvalid from pg_index where indrelid >= 16384 and indexrelid::regclass::text like 'sales.%' order by 1"
+INDEXES = """select indexrelid::regclass::text, indisvalid from pg_index
+where indrelid >= 16384 and indexrelid::regclass::text like 'sales.%' order by 1"""
 
 
 BIG = """
@@ -133,6 +134,22 @@ async def test_a_partitioned_table_is_copied_again_unless_all_its_partitions_wer
     assert after[LINES] == before[LINES]
     assert after["sales.events_2025"] != before["sales.events_2025"]
     await assert_same(shop)
+
+
+async def test_taken_back_while_streams_are_brought_together_nothing_is_left(shop, interrupt, closing):
+    await interrupt("sales.customers", LINES)
+    shop.query("aws", WRITTEN)
+
+    def kill(text: str) -> None:
+        if text.startswith("applying what was written"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        await shop.move().replicate(kill)
+    await closing()
+    assert shop.query("azure", "select count(*) from pg_subscription where subname like '%part'") == [["2"]]
+    await shop.move().remove()
+    assert await shop.move().left_behind() == []
 
 
 def lose_the_slot(shop) -> None:

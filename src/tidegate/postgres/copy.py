@@ -81,6 +81,20 @@ class Pipe:
             await self.writer.execute(command)
 
 
+@asynccontextmanager
+async def _pipe(source: Server, target: Server) -> AsyncGenerator[Pipe]:
+    """Ended without a rollback: on a connection in the middle of a copy it would fail, and hide why the copy did."""
+    reader = await source.copier()
+    try:
+        writer = await target.copier()
+        try:
+            yield Pipe(source, target, reader, writer)
+        finally:
+            writer.terminate()
+    finally:
+        reader.terminate()
+
+
 async def copy_tables(
     source: Server,
     target: Server,
@@ -102,16 +116,11 @@ async def copy_tables(
     load = _Load(tables, indexes, meter, ledger, built)
 
     async def work() -> None:
-        pipe = Pipe(source, target, await source.copier(), await target.copier())
-        try:
+        async with _pipe(source, target) as pipe:
             await pipe.write(WRITER)
             with source.explained():
                 await pipe.reader.execute(READER.format(snapshot))
             await load.tasks.work(pipe)
-        finally:
-            # no rollback: on a connection in the middle of a copy it would fail, and hide why the copy did
-            pipe.reader.terminate()
-            pipe.writer.terminate()
 
     await side_by_side(*(work() for _ in range(jobs)))
     load.meter.finish()

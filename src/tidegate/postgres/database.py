@@ -330,11 +330,14 @@ class DatabaseMove:
 
         A side that is gone is left behind; one that is another run's is left alone.
         """
+        ours = not target_gone and await is_ours(self.azure, self.names)
+        copied = ours and await read_note(self.azure, "empty") is not None
+        if copied:
+            await end_others(self.azure)  # before the streams: one may wait for what such a session has locked
         await end_streams([self.aws] if target_gone else [self.aws, self.azure], self.names)
-        if not target_gone and await is_ours(self.azure, self.names):
-            if await read_note(self.azure, "empty") is not None:
-                await end_others(self.azure)
-                await reset_target(self.azure)
+        if copied:
+            await reset_target(self.azure)
+        if ours:
             await forget(self.azure, self.names)
         if await is_ours(self.aws, self.names):
             async with self.aws.session() as connection:
@@ -363,8 +366,8 @@ class DatabaseMove:
             left = not await is_empty(there)
         if left:
             note(f"an interrupted copy is begun anew: {why}")
-        await end_streams([self.aws, self.azure], self.names)
         await end_others(self.azure)
+        await end_streams([self.aws, self.azure], self.names)
         await reset_target(self.azure)
 
     async def _owner(self) -> Cloud:

@@ -179,7 +179,7 @@ async def slot_gone(source: Server, target: Server, names: Names, kept: Sequence
         if status is None:
             return f"there is no slot {slot} on {source.cloud} any more"
         if status not in ("reserved", "extended"):
-            return f"the slot {slot} on {source.cloud} has lost its log, beyond max_slot_wal_keep_size"
+            return f"the slot {slot} on {source.cloud} doesn't hold its whole log any more (max_slot_wal_keep_size)"
         if names.part(slot) not in reading and position(at) > position(since):
             return f"the slot {slot} on {source.cloud} has been read by somebody else"
     return None

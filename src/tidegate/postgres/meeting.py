@@ -11,6 +11,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from tidegate.errors import CheckFailed, DeadlinePassed
 from tidegate.postgres.bookkeeping import Names
@@ -36,6 +37,7 @@ and l.database = (select oid from pg_catalog.pg_database where datname = current
 CONFIRMED = """
 select pg_catalog.pg_wal_lsn_diff(confirmed_flush_lsn, '0/0')::int8
 from pg_catalog.pg_replication_slots where slot_name = any(%s)"""
+RECEIVED = "select max(last_msg_receipt_time) from pg_catalog.pg_stat_subscription where subname = any(%s)"
 FOLLOWED = """
 select r.prrelid::int8 from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid
 where p.pubname = %s"""
@@ -150,18 +152,14 @@ async def _subscribe(stream: Stream, slot: str, tables: Sequence[str], password:
 async def _catch_up(stream: Stream, slots: Sequence[str], note: Callable[[str], None]) -> None:
     """Until all has been applied that was committed before this began, rows of earlier meetings among it."""
     until = await stream.source.value("select pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), '0/0')::int8")
-    best, patience = -1, time.monotonic() + PATIENCE
+    patience = _Patience(stream, slots)
     while True:
         confirmed = [row[0] for row in await stream.source.rows(CONFIRMED, list(slots))]
         missing = sum(max(0, until - each) for each in confirmed)
         if not missing:
             return
         note(f"applying what was written since the interrupted copy, {missing / 2**20:,.1f} MiB of log are left")
-        if best < 0 or missing < best:
-            best, patience = missing, time.monotonic() + PATIENCE
-        if time.monotonic() > patience:
-            raise await _stuck(stream, slots)
-        await asyncio.sleep(LOOK)
+        await patience.wait()
 
 
 async def _stop(stream: Stream, slots: Sequence[str]) -> None:
@@ -178,11 +176,9 @@ async def _stop(stream: Stream, slots: Sequence[str]) -> None:
                 (str(uuid.uuid4()),),
             )
             ((xid,),) = await cursor.fetchall()
-        patience = time.monotonic() + PATIENCE
+        patience = _Patience(stream, slots)
         while await stream.target.value(WAITING, parts) < len(parts):
-            if time.monotonic() > patience:
-                raise await _stuck(stream, slots)
-            await asyncio.sleep(LOOK)
+            await patience.wait()
         async with stream.target.session() as there:
             for name in parts:
                 await there.execute(statement(f"alter subscription {name} disable"))
@@ -216,11 +212,31 @@ async def _let_go(here: Connection, slots: Sequence[str]) -> None:
         await asyncio.sleep(LOOK)
 
 
-async def _stuck(stream: Stream, slots: Sequence[str]) -> DeadlinePassed:
-    failed = sum([await failures(stream.target, stream.names.part(slot)) or 0 for slot in slots])
-    return DeadlinePassed(
-        "what was written since the interrupted copy isn't applied"
-        + (f": an apply worker has failed {failed} times" if failed else ""),
-        where=stream.target.where,
-        mend="see the log of this server, which applies it, and of the one that sends it; then run it again",
-    )
+class _Patience:
+    """With workers that apply: as long as positions move on, or, for one long transaction, something is received."""
+
+    def __init__(self, stream: Stream, slots: Sequence[str]) -> None:
+        self.stream, self.slots = stream, list(slots)
+        self.parts = [stream.names.part(slot) for slot in slots]
+        self._confirmed, self._failed, self._until = -1, 0, 0.0
+        self._received: datetime | None = None
+
+    async def wait(self) -> None:
+        """For a moment. Raises DeadlinePassed."""
+        target = self.stream.target
+        confirmed = sum([row[0] for row in await self.stream.source.rows(CONFIRMED, self.slots)])
+        counts = [await failures(target, part) for part in self.parts]
+        failed = sum(count or 0 for count in counts)
+        # before 15 nobody counts failures: a worker that fails again and again receives something each time
+        received = None if None in counts else await target.value(RECEIVED, self.parts)
+        if confirmed > self._confirmed or (failed == self._failed and received != self._received):
+            self._until = time.monotonic() + PATIENCE
+        self._confirmed, self._failed, self._received = max(confirmed, self._confirmed), failed, received
+        if time.monotonic() > self._until:
+            raise DeadlinePassed(
+                "what was written since the interrupted copy isn't applied"
+                + (f": an apply worker has failed {failed} times" if failed else ""),
+                where=target.where,
+                mend="see the log of this server, which applies it, and of the one that sends it; then run it again",
+            )
+        await asyncio.sleep(LOOK)
