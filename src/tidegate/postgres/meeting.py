@@ -218,7 +218,9 @@ class _Patience:
     def __init__(self, stream: Stream, slots: Sequence[str]) -> None:
         self.stream, self.slots = stream, list(slots)
         self.parts = [stream.names.part(slot) for slot in slots]
-        self._confirmed, self._failed, self._until = -1, 0, 0.0
+        self._confirmed = -1
+        self._failed = 0
+        self._until = 0.0
         self._received: datetime | None = None
 
     async def wait(self) -> None:
@@ -226,12 +228,13 @@ class _Patience:
         target = self.stream.target
         confirmed = sum([row[0] for row in await self.stream.source.rows(CONFIRMED, self.slots)])
         counts = [await failures(target, part) for part in self.parts]
-        failed = sum(count or 0 for count in counts)
+        failed = sum([count or 0 for count in counts])
         # before 15 nobody counts failures: a worker that fails again and again receives something each time
         received = None if None in counts else await target.value(RECEIVED, self.parts)
         if confirmed > self._confirmed or (failed == self._failed and received != self._received):
             self._until = time.monotonic() + PATIENCE
-        self._confirmed, self._failed, self._received = max(confirmed, self._confirmed), failed, received
+        self._confirmed = max(confirmed, self._confirmed)
+        self._failed, self._received = failed, received
         if time.monotonic() > self._until:
             raise DeadlinePassed(
                 "what was written since the interrupted copy isn't applied"
