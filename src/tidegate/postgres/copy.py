@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -90,9 +90,23 @@ async def _pipe(source: Server, target: Server) -> AsyncGenerator[Pipe]:
         try:
             yield Pipe(source, target, reader, writer)
         finally:
-            writer.terminate()
+            _end(writer)
     finally:
-        reader.terminate()
+        _end(reader)
+
+
+def _end(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    with suppress(AttributeError):  # of the event loop that a lost connection has let go
+        connection.terminate()
+
+
+@contextmanager
+def _lost() -> Generator[None]:
+    """What asyncpg stumbles over when it wants to end a copy on a connection that is gone."""
+    try:
+        yield
+    except AttributeError as error:
+        raise ConnectionError("the connection was lost") from error
 
 
 async def copy_tables(
@@ -213,7 +227,7 @@ async def _copy(pipe: Pipe, table: Table, came: Callable[[int], None], record: s
     async def write() -> str:
         # emptied in the same transaction, its rows can be written as frozen ones: nobody rewrites them later
         await pipe.write(f"begin; truncate only {table.name}")
-        with pipe.target.explained():
+        with pipe.target.explained(), _lost():
             status = await pipe.writer.copy_to_table(
                 table.table, schema_name=table.schema, columns=names, source=arriving(), format="binary", freeze=True
             )
