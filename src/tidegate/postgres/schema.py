@@ -35,6 +35,7 @@ TAKES_STATISTICS = 18
 ENTRY = re.compile(r"\d+; (?P<class>\d+) (?P<oid>\d+) ")
 INDEX = re.compile(ENTRY.pattern + "(INDEX|CONSTRAINT) ")
 COMMENT = re.compile(ENTRY.pattern + "COMMENT ")
+ATTACH = re.compile(ENTRY.pattern + "INDEX ATTACH ")
 ENCODING = re.compile(rb"^SET client_encoding = '\w+';$", re.MULTILINE)
 """By the rest of a script, and what it has to be sent in."""
 VOLATILE = re.compile(rb"^-- Dumped (from|by) .*$", re.MULTILINE)
@@ -74,19 +75,22 @@ async def restore_indexes(target: Server, file: Path, built: Collection[tuple[in
     """Those that stand behind the rows, and all between them, without what is `built`: the class and oid of each.
 
     By one session: several that attach the indexes of nested partitions side by side end in a deadlock, or with the
-    parent's invalid. All, and the note of it, in one transaction: nobody could tell what of it is there already.
+    parent's invalid. Nobody could tell what of it is there already: it comes in one transaction, with a note of it. But
+    for the attaching: of partitions there may be more than one transaction can lock, and what is attached stays so.
     """
-    if await read_note(target, "indexed"):
+    if await read_note(target, "finishing"):
         return
     entries, _ = await _post_data(target, file, built)
-    listed = file.with_suffix(".part")
-    listed.write_text("\n".join([*entries, ""]))
-    script = await _script(target, file, ["--section", "post-data", "--use-list", listed]) if entries else b""
-    async with target.session() as connection, connection.transaction():
-        if encoding := ENCODING.search(script):
-            await connection.execute(encoding[0])
+    made = [entry for entry in entries if not ATTACH.match(entry)]
+    if made and not await read_note(target, "indexed"):
+        script = await _script(target, file, ["--section", "post-data", "--use-list", _listed(file, made)])
+        async with target.session() as connection, connection.transaction():
+            if encoding := ENCODING.search(script):
+                await connection.execute(encoding[0])
             await connection.execute(TO_PSQL.sub(b"", script))
-        await write_note(connection, "indexed", value=True)
+            await write_note(connection, "indexed", value=True)
+    if attached := [entry for entry in entries if ATTACH.match(entry)]:
+        await _restore(target, file, attached)
 
 
 async def restore_rest(target: Server, file: Path, jobs: int, built: Collection[tuple[int, int]]) -> None:
@@ -96,18 +100,19 @@ async def restore_rest(target: Server, file: Path, jobs: int, built: Collection[
         await write_note(connection, "finishing", value=True)
     _, entries = await _post_data(target, file, built)
     if entries:
-        part = file.with_suffix(".part")
-        part.write_text("\n".join([*entries, ""]))
-        options = [
-            "--exit-on-error",
-            "--use-list",
-            part,
-            "-j",
-            str(jobs),
-            *(["--clean", "--if-exists"] if begun else []),
-        ]
-        argv = [*await _restoring(target), "--section", "post-data", *options, "-d", target.database, file]
-        await run_client(argv, target.client_environment(), target.where)
+        await _restore(target, file, entries, "-j", str(jobs), *(["--clean", "--if-exists"] if begun else []))
+
+
+async def _restore(target: Server, file: Path, entries: Sequence[str], *options: str) -> None:
+    argv = [*await _restoring(target), "--section", "post-data", "--exit-on-error", *options]
+    argv += ["--use-list", _listed(file, entries), "-d", target.database, file]
+    await run_client(argv, target.client_environment(), target.where)
+
+
+def _listed(file: Path, entries: Sequence[str]) -> Path:
+    part = file.with_suffix(".part")
+    part.write_text("\n".join([*entries, ""]))
+    return part
 
 
 async def _restoring(target: Server) -> list[str | Path]:
