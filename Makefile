@@ -32,7 +32,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -m rehearsal --numprocesses 2 $(ARGS)
 
 test-crash: $(READY)
-	$(BIN)/python -m pytest tests/crash tests/postgres/test_runs.py --run-slow $(ARGS)
+	$(BIN)/python -m pytest tests/crash tests/postgres/test_runs.py tests/postgres/test_resume.py --run-slow $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

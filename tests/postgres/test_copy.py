@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.errors import Refused, TidegateError
-from tidegate.postgres import database
+from tidegate.errors import Refused, TidegateError, Unreachable
+from tidegate.postgres import copy, database
 from tidegate.postgres.copy import copy_tables
 
 HARD_CASES = Path(__file__).with_name("hard_cases.sql").read_text()
@@ -83,6 +83,12 @@ async def test_every_hard_case_goes_over(hard):
 
 
 async def test_however_often_it_is_interrupted_the_result_is_the_same(hard):
+    def kill(note: str) -> None:
+        if note.startswith("copied 0 of"):
+            hard.query("azure", END_SESSIONS)
+
+    with pytest.raises(TidegateError, match="orders on azure"):
+        await hard.move().replicate(kill)
     for point in ("copying the schema", "copied 0 of", "adding what"):
         begun = asyncio.Event()
         going = asyncio.create_task(
@@ -96,14 +102,41 @@ async def test_however_often_it_is_interrupted_the_result_is_the_same(hard):
         going.cancel()
         with pytest.raises(asyncio.CancelledError):
             await going
-
-    def kill(note: str) -> None:
-        if note.startswith("copied 0 of"):
-            hard.query("azure", END_SESSIONS)
-
-    with pytest.raises(TidegateError, match="orders on azure"):
-        await hard.move().replicate(kill)
     await hard.move().replicate(quiet)
+    await assert_same(hard)
+
+
+WRITTEN = """
+insert into sales.customers (name) values ('later');
+insert into sales."Order Lines" (customer_id, key) select max(id), 'later' from sales.customers;
+insert into hard.bare default values;
+insert into hard.base values (9, 'later'); update only hard.base set what = 'again' where id = 1;
+update hard.big set id = -id where id % 3 = 0; delete from hard.big where id = 5;
+update hard.dropped set b = 'later' where a = 2;
+insert into sales.events (at, what) values ('2025-03-03', 'later'), ('2030-03-03', 'later');
+select lo_put(900003, 2, 'later'), lo_unlink(900010), lo_from_bytea(900012, 'new');
+"""
+
+
+@pytest.mark.parametrize("tables", [3, 20])
+async def test_interrupted_amid_its_tables_and_written_to_meanwhile_it_is_the_same(hard, monkeypatch, tables):
+    write, left = copy.Pipe.write, tables
+
+    async def may_end(pipe, command):
+        nonlocal left
+        left -= command.startswith("begin; truncate only")
+        if left < 0:
+            raise Unreachable("gone", where="azure")
+        await write(pipe, command)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy.Pipe, "write", may_end)
+        with pytest.raises(Unreachable):
+            await hard.move().replicate(quiet)
+    hard.query("aws", WRITTEN)
+    notes: list[str] = []
+    await hard.move().replicate(notes.append)
+    assert any(" of 28 tables were complete, " in note for note in notes)
     await assert_same(hard)
 
 

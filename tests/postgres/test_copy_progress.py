@@ -10,7 +10,7 @@ from tidegate.postgres.tasks import Tasks
 
 LARGE = Table(1, "s.large", "s", "large", (), 1000, 1_000_000)
 SMALL = Table(2, "s.small", "s", "small", (), 10, 8192)
-INDEX = Index(1, (1259, 16401), "create index", 250_000, ())
+INDEX = Index(1, "s.i", (1259, 16401), "create index", 250_000, ())
 
 CONTENTS = """;
 ; Archive created at some time

@@ -10,6 +10,7 @@ from tidegate.postgres.archive.backup import backup
 from tidegate.postgres.archive.key import Key
 from tidegate.postgres.archive.restore import restore
 from tidegate.postgres.archive.vault import FolderVault
+from tidegate.postgres.restored import close_source, source_closed
 from tidegate.switch.store import Ownership
 
 INSERT = 'insert into sales."Order Lines" (key, customer_id) values (%s, 1)'
@@ -32,7 +33,7 @@ async def move(shop):
 @pytest.fixture
 async def restored(move, tmp_path):
     """Closed, backed up, restored."""
-    await move.close_source(time.monotonic() + 10)
+    await close_source(move.aws, move.names, time.monotonic() + 10)
     vault, key = FolderVault(tmp_path / "vault"), Key(b"k" * 32)
     given = {"folder": tmp_path / "plain", "note": silent, "progress": silent}
     await backup(move.aws, move.names, vault, key, major=18, **given)
@@ -44,14 +45,14 @@ async def restored(move, tmp_path):
 async def test_closed_nobody_writes_until_it_is_taken_back(shop, move):
     before = shop.query("aws", "select rolname, rolcanlogin from pg_roles order by 1")
     with shop.as_app("aws") as app:
-        await move.close_source(time.monotonic() + 10)
+        await close_source(move.aws, move.names, time.monotonic() + 10)
         with pytest.raises(psycopg.OperationalError):
             app.execute(INSERT, ("late",))
-    assert await move.source_closed()
+    assert await source_closed(move.aws, move.names)
     with REFUSED:
         shop.as_app("aws")
     await move.remove()
-    assert not await move.source_closed()
+    assert not await source_closed(move.aws, move.names)
     assert shop.query("aws", "select rolname, rolcanlogin from pg_roles order by 1") == before
     with shop.as_app("aws") as app:
         app.execute(INSERT, ("again",))
@@ -61,9 +62,9 @@ async def test_not_closed_in_time_it_is_open_as_before(shop, move):
     with psycopg.connect(shop.aws.full_dsn(shop.name)) as admin:
         admin.execute("insert into sales.customers (name) values ('slow')")
         with pytest.raises(DeadlinePassed, match=r"RowExclusiveLock of postgres on sales\.customers"):
-            await move.close_source(time.monotonic() + 0.5)
+            await close_source(move.aws, move.names, time.monotonic() + 0.5)
         admin.rollback()
-    assert not await move.source_closed()
+    assert not await source_closed(move.aws, move.names)
     with shop.as_app("aws") as app:
         app.execute(INSERT, ("as before",))
 
@@ -98,7 +99,7 @@ async def test_a_switch_that_is_given_up_leaves_it_closed_and_can_be_tried_again
 
 
 async def test_without_anything_restored_there_is_no_switch(move):
-    await move.close_source(time.monotonic() + 10)
+    await close_source(move.aws, move.names, time.monotonic() + 10)
     store = move.store("aws", 1)
     with pytest.raises(CheckFailed, match="nothing is restored there"):
         await store.arm()

@@ -4,6 +4,8 @@ marker      written on the owner, waited for on the other side: all before it ha
 ownership   who owns the writes, by epoch: the row that commits the switch
 fence       what was taken away from the application's roles, to be given back exactly
 note        proofs that later steps rely on: the target was empty, the copy is complete; and whose they all are
+kept        the tables that are complete while a copy isn't, each written in the transaction that completes it
+meeting     written on the source, waited for on the target: where the streams of an interrupted copy become one
 
 It belongs to one run. What another run has noted proves nothing to this one, and is not this one's to remove:
 it may be the only trace of writes that a forced rollback has left behind.
@@ -42,6 +44,9 @@ create table if not exists tidegate.ownership (
     run text not null, epoch integer primary key, owner text not null, at timestamptz not null default now());
 create table if not exists tidegate.fence (kind text, subject text, before jsonb not null, primary key (kind, subject));
 create table if not exists tidegate.note (key text primary key, value jsonb not null);
+create table if not exists tidegate.kept (relation int8 primary key, name text not null, slot text not null,
+    since pg_lsn not null, shape text not null, size int8 not null, indexed boolean not null default false);
+create table if not exists tidegate.meeting (id text not null);
 """
 
 
@@ -61,6 +66,11 @@ class Names:
         return f"tidegate_{self.tag}"
 
     @property
+    def meeting(self) -> str:
+        """The publication of tidegate.meeting alone."""
+        return f"{self.publication}_meeting"
+
+    @property
     def role(self) -> str:
         """The replication role, made for the run and dropped afterwards."""
         return f"tidegate_{self.tag}_replication"
@@ -68,6 +78,14 @@ class Names:
     def stream(self, into: Cloud) -> str:
         """The subscription on `into`, and its slot on the other side."""
         return f"tidegate_{self.tag}_{into}"
+
+    def slot(self, attempt: int) -> str:
+        """Of the first copy's attempts, counted from 1: of the first the one that the stream goes on from."""
+        return self.stream("azure") if attempt == 1 else f"{self.stream('azure')}_{attempt}"
+
+    def part(self, slot: str) -> str:
+        """The subscription and the publication of what was complete as of the slot, until the streams are one."""
+        return f"{slot}_part"
 
 
 async def ensure_bookkeeping(server: Server, names: Names) -> None:

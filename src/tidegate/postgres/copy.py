@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,6 +13,7 @@ import asyncpg
 from tidegate.errors import Refused
 from tidegate.postgres.catalog import Table
 from tidegate.postgres.indexes import Index
+from tidegate.postgres.kept import Ledger
 from tidegate.postgres.progress import Meter, Progress
 from tidegate.postgres.server import Connection, Server, statement
 from tidegate.postgres.side_by_side import side_by_side
@@ -80,6 +81,34 @@ class Pipe:
             await self.writer.execute(command)
 
 
+@asynccontextmanager
+async def _pipe(source: Server, target: Server) -> AsyncGenerator[Pipe]:
+    """Ended without a rollback: on a connection in the middle of a copy it would fail, and hide why the copy did."""
+    reader = await source.copier()
+    try:
+        writer = await target.copier()
+        try:
+            yield Pipe(source, target, reader, writer)
+        finally:
+            _end(writer)
+    finally:
+        _end(reader)
+
+
+def _end(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    with suppress(AttributeError):  # of the event loop that a lost connection has let go
+        connection.terminate()
+
+
+@contextmanager
+def _lost() -> Generator[None]:
+    """What asyncpg stumbles over when it wants to end a copy on a connection that is gone."""
+    try:
+        yield
+    except AttributeError as error:
+        raise ConnectionError("the connection was lost") from error
+
+
 async def copy_tables(
     source: Server,
     target: Server,
@@ -87,25 +116,25 @@ async def copy_tables(
     indexes: Sequence[Index],
     snapshot: str,
     report: Callable[[Progress], None],
+    ledger: Ledger | None = None,
     jobs: int = JOBS,
 ) -> Progress:
-    """The rows of `tables` as of `snapshot`, exported by a session that must stay open, and then `indexes` of them.
+    """The rows of `tables` as of `snapshot`, exported by a session that must stay open, and then `indexes`: theirs,
+    and those of tables whose rows are there already.
 
-    The tables must be there, and empty. Raises Unreachable, Refused: of the side that failed first.
+    The tables must be there, and empty. What is complete goes into `ledger`. Raises Unreachable, Refused: of the side
+    that failed first.
     """
-    load = _Load(tables, indexes, Meter(tables, indexes, report))
+    built = ledger.built if ledger else frozenset[str]()
+    meter = Meter(tables, [index for index in indexes if index.name not in built], report)
+    load = _Load(tables, indexes, meter, ledger, built)
 
     async def work() -> None:
-        pipe = Pipe(source, target, await source.copier(), await target.copier())
-        try:
+        async with _pipe(source, target) as pipe:
             await pipe.write(WRITER)
             with source.explained():
                 await pipe.reader.execute(READER.format(snapshot))
             await load.tasks.work(pipe)
-        finally:
-            # no rollback: on a connection in the middle of a copy it would fail, and hide why the copy did
-            pipe.reader.terminate()
-            pipe.writer.terminate()
 
     await side_by_side(*(work() for _ in range(jobs)))
     load.meter.finish()
@@ -119,6 +148,8 @@ class _Load:
     tables: Sequence[Table]
     indexes: Sequence[Index]
     meter: Meter
+    ledger: Ledger | None
+    built: frozenset[str]
     tasks: Tasks[Pipe] = field(default_factory=Tasks[Pipe])
     _of: dict[int, list[Index]] = field(default_factory=dict[int, list[Index]])
     _missing: dict[int, int] = field(default_factory=dict[int, int])
@@ -129,28 +160,42 @@ class _Load:
         for table in self.tables:
             behind = sum(index.size for index in self._of.get(table.oid, []))
             self.tasks.add(table.size + behind, partial(self._copy, table))
+        for relation in self._of.keys() - {table.oid for table in self.tables}:
+            self._begin_indexes(relation)
 
     async def _copy(self, table: Table, pipe: Pipe) -> None:
         self.meter.begin(table)
-        rows = await _copy(pipe, table, lambda size: self.meter.came(table, size))
+        record = f"{self.ledger.rows(table)};" if self.ledger else ""
+        rows = await _copy(pipe, table, lambda size: self.meter.came(table, size), record)
         self.meter.copied(table, rows)
-        indexes = self._of.get(table.oid, [])
-        self._missing[table.oid] = len(indexes)
-        for index in indexes:
+        self._begin_indexes(table.oid)
+
+    def _begin_indexes(self, relation: int) -> None:
+        missing = [index for index in self._of.get(relation, []) if index.name not in self.built]
+        self._missing[relation] = len(missing)
+        for index in missing:
             self.tasks.add(index.size, partial(self._build, index))
+        if not missing:
+            self.tasks.add(0, partial(self._finish, relation))
 
     async def _build(self, index: Index, pipe: Pipe) -> None:
         await pipe.write(index.definition)
         self.meter.built(index)
         self._missing[index.table] -= 1
         if not self._missing[index.table]:
-            for each in self._of[index.table]:
-                for command in each.afterwards:
-                    await pipe.write(command)
+            await self._finish(index.table, pipe)
+
+    async def _finish(self, relation: int, pipe: Pipe) -> None:
+        """All at once, in one transaction: nobody could tell what of it is there already."""
+        commands = [command for index in self._of.get(relation, []) for command in index.afterwards]
+        if self.ledger:
+            commands.append(self.ledger.indexes(relation))
+        if commands:
+            await pipe.write("; ".join(commands))
 
 
-async def _copy(pipe: Pipe, table: Table, came: Callable[[int], None]) -> int:
-    """How many rows there were."""
+async def _copy(pipe: Pipe, table: Table, came: Callable[[int], None], record: str) -> int:
+    """How many rows there were. `record` is committed with them."""
     with pipe.source.explained():
         columns = await pipe.reader.fetch(
             "select attname from pg_catalog.pg_attribute where attrelid = $1::int8::oid and attnum > 0 "
@@ -159,7 +204,7 @@ async def _copy(pipe: Pipe, table: Table, came: Callable[[int], None]) -> int:
         )
     names = [str(row["attname"]) for row in columns]
     if not names:
-        return await _copy_without_columns(pipe, table)
+        return await _copy_without_columns(pipe, table, record)
     chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
 
     async def keep(chunk: bytes) -> None:
@@ -182,20 +227,20 @@ async def _copy(pipe: Pipe, table: Table, came: Callable[[int], None]) -> int:
     async def write() -> str:
         # emptied in the same transaction, its rows can be written as frozen ones: nobody rewrites them later
         await pipe.write(f"begin; truncate only {table.name}")
-        with pipe.target.explained():
+        with pipe.target.explained(), _lost():
             status = await pipe.writer.copy_to_table(
                 table.table, schema_name=table.schema, columns=names, source=arriving(), format="binary", freeze=True
             )
-        await pipe.write("commit")
+        await pipe.write(f"{record} commit")
         return status
 
     _, status = await side_by_side(read(), write())
     return int(status.split()[-1])
 
 
-async def _copy_without_columns(pipe: Pipe, table: Table) -> int:
+async def _copy_without_columns(pipe: Pipe, table: Table, record: str) -> int:
     """Such a table still has rows."""
     with pipe.source.explained():
         count = int(await pipe.reader.fetchval(f"select count(*) from only {table.name}"))
-    await pipe.write(f"insert into {table.name} select from pg_catalog.generate_series(1, {count})")
+    await pipe.write(f"{record} insert into {table.name} select from pg_catalog.generate_series(1, {count})")
     return count

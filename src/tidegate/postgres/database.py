@@ -3,11 +3,10 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-
-from psycopg import sql
 
 from tidegate.errors import Refused
 from tidegate.postgres.bookkeeping import (
@@ -18,31 +17,36 @@ from tidegate.postgres.bookkeeping import (
     refuse_others,
     write_note,
 )
-from tidegate.postgres.catalog import copied_tables, is_empty, user_schemas
-from tidegate.postgres.copy import JOBS, copy_tables, in_snapshot, keep_tables
-from tidegate.postgres.fence import Fence, at_once
+from tidegate.postgres.catalog import copied_tables, is_empty
+from tidegate.postgres.copy import copy_tables, in_snapshot, keep_tables
+from tidegate.postgres.finish import finish
 from tidegate.postgres.indexes import read_indexes
-from tidegate.postgres.large_objects import copy_large_objects
+from tidegate.postgres.kept import (
+    Kept,
+    SchemaChanged,
+    clear,
+    describe,
+    open_ledger,
+    read_forms,
+    read_kept,
+    select,
+    slot_gone,
+)
+from tidegate.postgres.large_objects import copy_large_objects, sync_large_objects
+from tidegate.postgres.leavings import end_streams, forget, left_behind
+from tidegate.postgres.meeting import bring_together, ensure_meeting
 from tidegate.postgres.preflight import DatabaseFacts, read_facts
 from tidegate.postgres.progress import seldom
-from tidegate.postgres.replication import (
-    Stream,
-    drop_slot,
-    drop_subscription,
-    export_snapshot,
-    stream_into,
-)
-from tidegate.postgres.reset import reset_target
+from tidegate.postgres.replication import Stream, drop_subscription, export_snapshot, stream_into
+from tidegate.postgres.reset import end_others, reset_target, schemas_now
 from tidegate.postgres.restored import RestoredStore
-from tidegate.postgres.rights import GIVE_BACK, give_back
-from tidegate.postgres.schema import dump_schema, ensure_roles, restore_schema
-from tidegate.postgres.sequences import advance_sequences, set_sequences
+from tidegate.postgres.rights import give_back
+from tidegate.postgres.schema import dump_schema, ensure_roles, restore_indexes, restore_schema, schema_digest
+from tidegate.postgres.sequences import advance_sequences
 from tidegate.postgres.server import Server, statement
-from tidegate.postgres.statistics import bring_statistics
 from tidegate.postgres.store import DatabaseStore, read_ownership
-from tidegate.postgres.vacuum import still_vacuum, vacuum_again
+from tidegate.postgres.vacuum import vacuum_again
 from tidegate.postgres.verify import VerifyReport, compare
-from tidegate.postgres.views import refresh_views
 from tidegate.runbook.migration import Cloud, Database, other
 from tidegate.switch.store import Ownership
 
@@ -52,7 +56,6 @@ DRAIN_SECONDS = 60
 STREAMING_SECONDS = 60
 """After the copy what was written meanwhile has to be caught up with: for so long at most without any progress."""
 PLAIN = "without a stream"
-EXPORT = "begin isolation level repeatable read read only; select pg_catalog.pg_export_snapshot()"
 SETTLED_SECONDS = 0.6
 """A mirror whose source is gone has applied what it received when it hasn't moved for so long."""
 
@@ -89,20 +92,21 @@ class DatabaseMove:
             await connection.execute("select 1")
 
     async def replicate(self, note: Callable[[str], None]) -> None:
-        """Schema, rows and the stream. A copy that was interrupted is begun anew, a complete one isn't repeated."""
+        """Schema, rows and the stream. Of a copy that was interrupted the complete tables are kept, where they can be;
+        a complete one isn't repeated.
+        """
         forward = self._stream("azure")
         await self._prove_empty()
         copied = await read_note(self.azure, "copied")
         if copied == PLAIN:
             raise Refused("a copy without a stream is there", where=self.azure.where, mend="abort it first")
         if copied != self.names.tag:
-            await self._take_back()
-            await forward.ensure_publication()
-            exporter, snapshot = await export_snapshot(self.aws, forward.name)
+            kept = await self._kept(note)
             try:
-                await self._copy(snapshot, note)
-            finally:
-                await exporter.close()
+                await self._copy_rest(kept, note)
+            except SchemaChanged as changed:
+                await self._begin_anew(note, str(changed))
+                await self._copy_rest([], note)
             async with self.azure.session() as there:
                 await write_note(there, "copied", self.names.tag)
         await forward.subscribe(enabled=True)
@@ -117,13 +121,13 @@ class DatabaseMove:
         if copied == self.names.tag:
             raise Refused("it is replicated already", where=self.azure.where, mend="abort that first")
         if copied != PLAIN:
-            await self._take_back()
-            async with self.aws.session() as exporter:
-                cursor = await exporter.execute(EXPORT)
-                while cursor.nextset():
-                    pass
-                ((snapshot,),) = await cursor.fetchall()
-                await self._copy(str(snapshot), note)
+            await self._begin_anew(note, "without a stream its rows can't be brought to another snapshot")
+            with tempfile.TemporaryDirectory() as folder:
+                dump = Path(folder) / "schema.dump"
+                async with self._snapshot(None) as snapshot:
+                    built = await self._rows(snapshot, dump, [], None, note)
+                await restore_indexes(self.azure, dump, built)
+                await finish(self.aws, self.azure, dump, built, note)
             async with self.azure.session() as there, there.transaction():
                 await give_back(there)
                 await write_note(there, "copied", PLAIN)
@@ -143,32 +147,86 @@ class DatabaseMove:
         async with self.azure.session() as connection:
             if not await is_empty(connection):
                 raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty database")
-            await write_note(connection, "empty", {"schemas": await user_schemas(connection)})
+            await write_note(connection, "empty", await schemas_now(connection))
 
-    async def _copy(self, snapshot: str, note: Callable[[str], None]) -> None:
-        """`snapshot` was exported by a session that stays open."""
-        rarely = seldom(note)
+    async def _kept(self, note: Callable[[str], None]) -> list[Kept]:
+        """What can be kept of an interrupted copy. If nothing can, all that it left is taken back."""
+        await end_others(self.azure)
+        kept = await read_kept(self.azure)
+        why = await slot_gone(self.aws, self.azure, self.names, kept) if kept else "no table was complete"
+        if why is None:
+            return kept
+        await self._begin_anew(note, why)
+        return []
+
+    async def _copy_rest(self, kept: Sequence[Kept], note: Callable[[str], None]) -> None:
+        """All but what is `kept`, and what it is completed by. Raises SchemaChanged if nothing can be kept."""
+        forward = self._stream("azure")
+        async with self.aws.session() as here:
+            tables = await copied_tables(here)
+            chosen = select(self.names, kept, await read_forms(here, tables))
+        slot = None if kept and len(chosen.keep) == len(tables) else chosen.slot
+        recorded = slot or chosen.keep[0].slot
+        if kept:
+            await clear(self.azure, chosen.clear)
+            note(describe(chosen.keep, len(tables)))
+        else:
+            await forward.ensure_publication()
+            await ensure_meeting(self.aws, self.names)
         with tempfile.TemporaryDirectory() as folder:
             dump = Path(folder) / "schema.dump"
-            async with in_snapshot(self.aws, snapshot) as here:
-                tables = await copied_tables(here)
-                await keep_tables(here, self.aws, tables)
-                indexes = await read_indexes(here, tables)
-                note("copying the schema")
-                await dump_schema(self.aws, self.azure, snapshot, dump)
-                if locked_out := await ensure_roles(self.aws, self.azure, self.spec.passwords):
-                    note(f"no password could be read for {', '.join(locked_out)}; set it on azure, or name it")
-                await restore_schema(self.azure, dump, "pre-data")
-                await copy_tables(self.aws, self.azure, tables, indexes, snapshot, lambda progress: note(str(progress)))
+            async with self._snapshot(slot) as snapshot:
+                built = await self._rows(snapshot, dump, chosen.keep, recorded, note)
+            await restore_indexes(self.azure, dump, built)
+            await bring_together(forward, note)
+            await finish(self.aws, self.azure, dump, built, note)
+
+    @asynccontextmanager
+    async def _snapshot(self, slot: str | None) -> AsyncGenerator[str]:
+        exporter, snapshot = await export_snapshot(self.aws, slot)
+        try:
+            yield snapshot
+        finally:
+            await exporter.close()
+
+    async def _rows(
+        self, snapshot: str, dump: Path, keep: Sequence[Kept], slot: str | None, note: Callable[[str], None]
+    ) -> set[tuple[int, int]]:
+        """What `snapshot` shows, but for the tables to `keep`, with the indexes whose class and oid are returned.
+
+        `slot`: in whose name complete tables are recorded. Raises SchemaChanged.
+        """
+        rarely = seldom(note)
+        async with in_snapshot(self.aws, snapshot) as here:
+            tables = await copied_tables(here)
+            await keep_tables(here, self.aws, tables)
+            done = {each.relation: each.indexed for each in keep}
+            rest = [table for table in tables if table.oid not in done]
+            indexes = await read_indexes(here, tables)
+            pending = [index for index in indexes if not done.get(index.table)]
+            ledger = await open_ledger(here, self.azure, slot, tables, pending) if slot else None
+            if ledger:
+                select(self.names, keep, ledger.forms)  # nobody alters anything from here on
+            note("copying the schema")
+            await dump_schema(self.aws, self.azure, snapshot, dump)
+            digest = await schema_digest(self.azure, dump)
+            if keep and digest != await read_note(self.azure, "schema"):
+                raise SchemaChanged("the schema on aws has changed since")
+            if locked_out := await ensure_roles(self.aws, self.azure, self.spec.passwords):
+                note(f"no password could be read for {', '.join(locked_out)}; set it on azure, or name it")
+            if not keep:
                 async with self.azure.session() as there:
+                    await write_note(there, "schema", digest)
+                await restore_schema(self.azure, dump, "pre-data")
+            await copy_tables(
+                self.aws, self.azure, rest, pending, snapshot, lambda progress: note(str(progress)), ledger
+            )
+            async with self.azure.session() as there:
+                if keep:
+                    await sync_large_objects(here, there)
+                else:
                     await copy_large_objects(here, there, lambda done: rarely(f"copied {done:,} large objects"))
-                note("adding what stands on rows: foreign keys, triggers, grants")
-                built = {index.entry for index in indexes}
-                await restore_schema(self.azure, dump, "post-data", JOBS, built)
-                await refresh_views(self.aws, self.azure, note)
-                await bring_statistics(self.azure, dump, note)
-        async with self.aws.session() as here, self.azure.session() as there:
-            await set_sequences(here, there)
+        return {index.entry for index in indexes}
 
     async def streams(self) -> bool:
         """Whether changes flow, or are to flow, in either direction."""
@@ -212,29 +270,6 @@ class DatabaseMove:
     def store(self, source: Cloud, epoch: int) -> DatabaseStore:
         kind = RestoredStore if self.spec.method == "restore" and source == "aws" else DatabaseStore
         return kind(self.name, self.servers[source], self.servers[other(source)], self.names, epoch)
-
-    async def close_source(self, deadline: float) -> None:
-        """Nobody but the migration writes on AWS any more, until `remove` opens it. `deadline` is on time.monotonic().
-
-        Raises CheckFailed, DeadlinePassed after having opened it again.
-        """
-        fence = Fence(self.aws)
-        await ensure_bookkeeping(self.aws, self.names)
-        async with self.aws.session() as session:
-            try:
-                await still_vacuum(session)
-                await fence.prepare()
-                await fence.close(session, deadline)
-                await write_note(session, "closed", True)
-            except BaseException:
-                await at_once(session, GIVE_BACK)
-                await vacuum_again(session)
-                raise
-            finally:
-                await fence.open()
-
-    async def source_closed(self) -> bool:
-        return await is_ours(self.aws, self.names) and await read_note(self.aws, "closed") is not None
 
     async def ownership(self) -> Ownership | None:
         """The run's row with the highest epoch on either side; both have to answer."""
@@ -298,70 +333,45 @@ class DatabaseMove:
 
         A side that is gone is left behind; one that is another run's is left alone.
         """
-        await self._end_streams(target_gone=target_gone)
-        if not target_gone and await is_ours(self.azure, self.names):
-            if await read_note(self.azure, "empty") is not None:
-                await end_others(self.azure)
-                await reset_target(self.azure)
-            await self._forget(self.azure)
+        ours = not target_gone and await is_ours(self.azure, self.names)
+        copied = ours and await read_note(self.azure, "empty") is not None
+        if copied:
+            await end_others(self.azure)  # before the streams: one may wait for what such a session has locked
+        await end_streams([self.aws] if target_gone else [self.aws, self.azure], self.names)
+        if copied:
+            await reset_target(self.azure)
+        if ours:
+            await forget(self.azure, self.names)
         if await is_ours(self.aws, self.names):
             async with self.aws.session() as connection:
                 async with connection.transaction():
                     await give_back(connection)
                 await vacuum_again(connection)
-            await self._forget(self.aws)
+            await forget(self.aws, self.names)
 
     async def disarm(self) -> None:
         """The migration is done: streams, slots, roles of the run go; the data stays, AWS stays fenced."""
-        await self._end_streams(target_gone=False)
+        await end_streams([self.aws, self.azure], self.names)
         for server in self.servers.values():
-            await self._forget(server)
+            await forget(server, self.names)
 
     async def left_behind(self) -> list[str]:
         """What of the run is still there on either side."""
-        query = """select 'publication' from pg_catalog.pg_publication where pubname like %(like)s
-            union all select 'subscription' from pg_catalog.pg_subscription where subname like %(like)s
-            union all select 'slot' from pg_catalog.pg_replication_slots where slot_name like %(like)s
-            union all select 'role' from pg_catalog.pg_roles where rolname like %(like)s"""
-        found: list[str] = []
-        for cloud, server in self.servers.items():
-            async with server.session() as connection:
-                cursor = await connection.execute(query, {"like": f"tidegate_{self.names.tag}%"})
-                found += [f"{row[0]} on {cloud}" for row in await cursor.fetchall()]
-            if await is_ours(server, self.names):
-                found.append(f"bookkeeping on {cloud}")
-        return found
+        return await left_behind([self.aws, self.azure], self.names)
 
     async def close(self) -> None:
         for server in self.servers.values():
             await server.close()
 
-    async def _take_back(self) -> None:
-        await self._stream("azure").drop()
+    async def _begin_anew(self, note: Callable[[str], None], why: str) -> None:
+        """As before the first try; told with the reason if that had left anything."""
+        async with self.azure.session() as there:
+            left = not await is_empty(there)
+        if left:
+            note(f"an interrupted copy is begun anew: {why}")
         await end_others(self.azure)
+        await end_streams([self.aws, self.azure], self.names)
         await reset_target(self.azure)
-
-    async def _end_streams(self, *, target_gone: bool) -> None:
-        for server in [self.aws] if target_gone else [self.aws, self.azure]:
-            async with server.session() as connection:
-                for cloud in ("aws", "azure"):
-                    await drop_subscription(connection, self.names.stream(cloud))
-        for server in [self.aws] if target_gone else [self.aws, self.azure]:
-            async with server.session() as connection:
-                for cloud in ("aws", "azure"):
-                    await drop_slot(connection, self.names.stream(cloud))
-                await connection.execute(statement(f"drop publication if exists {self.names.publication}"))
-
-    async def _forget(self, server: Server) -> None:
-        ours = await is_ours(server, self.names)
-        async with server.session() as connection:
-            cursor = await connection.execute(
-                "select 1 from pg_catalog.pg_roles where rolname = %s", (self.names.role,)
-            )
-            if await cursor.fetchone():  # it owns nothing, and was granted nothing in a database
-                await connection.execute(sql.SQL("drop role {}").format(sql.Identifier(self.names.role)))
-            if ours:
-                await connection.execute("drop schema tidegate cascade")
 
     async def _owner(self) -> Cloud:
         ownership = await self.ownership()
@@ -369,13 +379,3 @@ class DatabaseMove:
 
     def _stream(self, into: Cloud) -> Stream:
         return stream_into(into, self.servers, self.names)
-
-
-async def end_others(server: Server) -> None:
-    """A pg_restore outlives the process that started it, and must not go on with what is dropped now."""
-    query = """select count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity
-        where datname = current_database() and backend_type = 'client backend' and usename = current_user
-        and application_name = 'tidegate' and pid <> pg_catalog.pg_backend_pid()"""
-    async with server.session() as connection:
-        while (row := await (await connection.execute(query)).fetchone()) and row[0]:
-            await asyncio.sleep(0.02)

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from tidegate.postgres.catalog import Table
 from tidegate.postgres.server import Connection, statement
 
-__all__ = ["Index", "read_indexes"]
+__all__ = ["Index", "built_already", "read_indexes"]
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """`table`: its table's oid. `entry`: class and oid by which an archive of pg_dump knows it, or its constraint.
+    """`table`: its table's oid. `name` is quoted and qualified. `entry`: class and oid by which an archive of pg_dump
+    knows it, or its constraint.
 
     `size` in bytes, at the source. `afterwards`: statements for when every index of the table is there; among them
     a constraint's comment, which pg_restore omits if it doesn't make the constraint itself.
     """
 
     table: int
+    name: str
     entry: tuple[int, int]
     definition: str
     size: int
@@ -30,7 +32,7 @@ class Index:
 
 
 INDEXES = """
-select i.indrelid::int8,
+select i.indrelid::int8, pg_catalog.format('%%I.%%I', n.nspname, c.relname),
     case when k.oid is null then array['pg_catalog.pg_class'::regclass::oid, i.indexrelid]
         else array['pg_catalog.pg_constraint'::regclass::oid, k.oid] end::int8[],
     pg_catalog.pg_get_indexdef(i.indexrelid), pg_catalog.pg_relation_size(i.indexrelid),
@@ -52,6 +54,7 @@ select i.indrelid::int8,
         from pg_catalog.pg_attribute a where a.attrelid = i.indexrelid and a.attstattarget >= 0 order by a.attnum)
 from pg_catalog.pg_index i
 join pg_catalog.pg_class c on c.oid = i.indexrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.conrelid = i.indrelid
     and k.contype in ('p', 'u', 'x')
 left join pg_catalog.pg_description t on t.classoid = 'pg_catalog.pg_constraint'::regclass and t.objoid = k.oid
@@ -65,6 +68,15 @@ async def read_indexes(connection: Connection, tables: Sequence[Table]) -> list[
     """Those of `tables` that can be built here."""
     cursor = await connection.execute(statement(INDEXES), ([table.oid for table in tables],))
     return [
-        Index(table, (entry[0], entry[1]), definition, size, tuple(afterwards))
-        for table, entry, definition, size, afterwards in await cursor.fetchall()
+        Index(table, name, (entry[0], entry[1]), definition, size, tuple(afterwards))
+        for table, name, entry, definition, size, afterwards in await cursor.fetchall()
     ]
+
+
+async def built_already(target: Connection, indexes: Sequence[Index]) -> frozenset[str]:
+    """The names of those that are there: one that failed, or was cut off, has left nothing."""
+    cursor = await target.execute(
+        "select name from pg_catalog.unnest(%s::text[]) name where pg_catalog.to_regclass(name) is not null",
+        ([index.name for index in indexes],),
+    )
+    return frozenset(str(row[0]) for row in await cursor.fetchall())

@@ -25,6 +25,7 @@ LOOK = 0.002
 LAG_LOOK = 0.01
 HEARTBEAT = """insert into tidegate.marker values ('heartbeat')
 on conflict (id) do update set at = clock_timestamp() returning at"""
+EXPORT = "begin isolation level repeatable read read only; select pg_catalog.pg_export_snapshot()"
 ARRIVAL = """
 set local synchronous_commit = on;
 do $do$
@@ -78,7 +79,7 @@ class Stream:
             return
         password = secrets.token_urlsafe(24)
         async with self.source.session() as connection:
-            await self._ensure_role(connection, password)
+            await self.ensure_role(connection, password)
         conninfo = literal(self.source.peer_conninfo(self.names.role, password))
         async with self.target.session() as connection:
             options = (
@@ -210,14 +211,8 @@ class Stream:
                 mend="see whether the subscription runs",
             )
 
-    async def drop(self) -> None:
-        """Subscription and slot. Tolerates whatever of them is missing."""
-        async with self.target.session() as connection:
-            await drop_subscription(connection, self.name)
-        async with self.source.session() as connection:
-            await drop_slot(connection, self.name)
-
-    async def _ensure_role(self, connection: Connection, password: str) -> None:
+    async def ensure_role(self, connection: Connection, password: str) -> None:
+        """As whom the target's server connects to the source. Its password is a new one from now on."""
         role = self.names.role
         cursor = await connection.execute("select 1 from pg_catalog.pg_roles where rolname = %s", (role,))
         if not await cursor.fetchone():
@@ -258,15 +253,28 @@ async def drop_slot(connection: Connection, name: str) -> None:
         await asyncio.sleep(0.02)
 
 
-async def export_snapshot(source: Server, slot: str) -> tuple[Connection, str]:
-    """A new slot, and the snapshot at which it starts, valid as long as the connection is open."""
-    connection = await source.connect(replication=True)
-    cursor = await connection.execute(
-        sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT").format(sql.Identifier(slot))
-    )
-    row = await cursor.fetchone()
-    assert row is not None, "the command answers with one row"
-    return connection, str(row[2])
+async def export_snapshot(source: Server, slot: str | None) -> tuple[Connection, str]:
+    """Valid as long as the connection is open: the one at which a new slot starts, in the place of any of its name;
+    without a slot one of now.
+    """
+    if slot is not None:
+        async with source.session() as session:
+            await drop_slot(session, slot)
+    connection = await source.connect(replication=slot is not None)
+    try:
+        if slot is None:
+            cursor = await connection.execute(EXPORT)
+            while cursor.nextset():
+                pass
+        else:
+            create = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT")
+            cursor = await connection.execute(create.format(sql.Identifier(slot)))
+        row = await cursor.fetchone()
+    except BaseException:
+        await connection.close()
+        raise
+    assert row is not None, "either answers with one row"
+    return connection, str(row[0 if slot is None else 2])
 
 
 def stream_into(cloud: Cloud, servers: dict[Cloud, Server], names: Names) -> Stream:

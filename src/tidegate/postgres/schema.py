@@ -1,5 +1,6 @@
 """Roles and schema on the target, made as they are on the source."""
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from psycopg import sql
 
 from tidegate.postgres.binaries import client, run_client
-from tidegate.postgres.bookkeeping import write_note
+from tidegate.postgres.bookkeeping import read_note, write_note
 from tidegate.postgres.catalog import Role, roles
 from tidegate.postgres.server import LOCK_SECONDS, Connection, Server
 from tidegate.secret import resolve
@@ -20,7 +21,10 @@ __all__ = [
     "login_roles",
     "made_roles",
     "make_roles",
+    "restore_indexes",
+    "restore_rest",
     "restore_schema",
+    "schema_digest",
     "server_major",
     "split_contents",
 ]
@@ -31,6 +35,12 @@ TAKES_STATISTICS = 18
 ENTRY = re.compile(r"\d+; (?P<class>\d+) (?P<oid>\d+) ")
 INDEX = re.compile(ENTRY.pattern + "(INDEX|CONSTRAINT) ")
 COMMENT = re.compile(ENTRY.pattern + "COMMENT ")
+ATTACH = re.compile(ENTRY.pattern + "INDEX ATTACH ")
+ENCODING = re.compile(rb"^SET client_encoding = '\w+';$", re.MULTILINE)
+"""By the rest of a script, and what it has to be sent in."""
+VOLATILE = re.compile(rb"^-- Dumped (from|by) .*$", re.MULTILINE)
+"""Not the schema's, but the servers'."""
+TO_PSQL = re.compile(rb"^\\(un)?restrict \w+$", re.MULTILINE)
 
 
 async def dump_schema(source: Server, target: Server, snapshot: str, file: Path) -> None:
@@ -49,30 +59,80 @@ async def dump_schema(source: Server, target: Server, snapshot: str, file: Path)
     await run_client(argv, source.client_environment(), source.where)
 
 
-async def restore_schema(
-    target: Server, file: Path, section: str, jobs: int = 1, built: Collection[tuple[int, int]] = ()
-) -> None:
-    """`section`: pre-data, before the rows; post-data (indexes, keys, triggers), after them.
+async def restore_schema(target: Server, file: Path, section: str) -> None:
+    """`section`: pre-data, what has to be there before the rows."""
+    argv = [*await _restoring(target), "--section", section, "--exit-on-error", "-d", target.database, file]
+    await run_client(argv, target.client_environment(), target.where)
 
-    Without what is `built` already: the class and oid of each at the source. Indexes are left to one session, the rest
-    to `jobs` of them: several that attach the indexes of nested partitions side by side end in a deadlock, or with the
-    parent's invalid.
+
+async def schema_digest(target: Server, file: Path) -> str:
+    """Of all that `file` says of the schema: the same as long as nothing of it has changed at the source."""
+    script = await _script(target, file, ["--schema-only"])
+    return hashlib.sha256(VOLATILE.sub(b"", TO_PSQL.sub(b"", script))).hexdigest()
+
+
+async def restore_indexes(target: Server, file: Path, built: Collection[tuple[int, int]]) -> None:
+    """Those that stand behind the rows, and all between them, without what is `built`: the class and oid of each.
+
+    By one session: several that attach the indexes of nested partitions side by side end in a deadlock, or with the
+    parent's invalid. Nobody could tell what of it is there already: it comes in one transaction, with a note of it. But
+    for the attaching: of partitions there may be more than one transaction can lock, and what is attached stays so.
     """
+    if await read_note(target, "finishing"):
+        return
+    entries, _ = await _post_data(target, file, built)
+    made = [entry for entry in entries if not ATTACH.match(entry)]
+    if made and not await read_note(target, "indexed"):
+        script = await _script(target, file, ["--section", "post-data", "--use-list", _listed(file, made)])
+        async with target.session() as connection, connection.transaction():
+            if encoding := ENCODING.search(script):
+                await connection.execute(encoding[0])
+            await connection.execute(TO_PSQL.sub(b"", script))
+            await write_note(connection, "indexed", value=True)
+    if attached := [entry for entry in entries if ATTACH.match(entry)]:
+        await _restore(target, file, attached)
+
+
+async def restore_rest(target: Server, file: Path, jobs: int, built: Collection[tuple[int, int]]) -> None:
+    """What stands behind the indexes: foreign keys, triggers, policies, grants. What a try before left is replaced."""
+    begun = await read_note(target, "finishing")
+    async with target.session() as connection:
+        await write_note(connection, "finishing", value=True)
+    _, entries = await _post_data(target, file, built)
+    if entries:
+        await _restore(target, file, entries, "-j", str(jobs), *(["--clean", "--if-exists"] if begun else []))
+
+
+async def _restore(target: Server, file: Path, entries: Sequence[str], *options: str) -> None:
+    argv = [*await _restoring(target), "--section", "post-data", "--exit-on-error", *options]
+    argv += ["--use-list", _listed(file, entries), "-d", target.database, file]
+    await run_client(argv, target.client_environment(), target.where)
+
+
+def _listed(file: Path, entries: Sequence[str]) -> Path:
+    part = file.with_suffix(".part")
+    part.write_text("\n".join([*entries, ""]))
+    return part
+
+
+async def _restoring(target: Server) -> list[str | Path]:
     major = await server_major(target)
-    argv = [
-        client("pg_restore", major),
-        "--section",
-        section,
-        *(["--no-statistics"] if major >= TAKES_STATISTICS else []),
-    ]
+    return [client("pg_restore", major), *(["--no-statistics"] if major >= TAKES_STATISTICS else [])]
+
+
+async def _script(target: Server, file: Path, which: Sequence[str | Path]) -> bytes:
+    """In the encoding that it names: what pg_restore would have the server do."""
+    script = file.with_suffix(".sql")
+    argv = [*await _restoring(target), *which, "-f", script, file]
+    await run_client(argv, target.client_environment(), target.where)
+    return script.read_bytes()
+
+
+async def _post_data(target: Server, file: Path, built: Collection[tuple[int, int]]) -> tuple[list[str], list[str]]:
     whole = file.with_suffix(".list")
-    await run_client([*argv, "--list", "-f", whole, file], target.client_environment(), target.where)
-    for entries, sessions in zip(split_contents(whole.read_text(), built), (1, jobs), strict=True):
-        if entries:
-            part = file.with_suffix(".part")
-            part.write_text("\n".join([*entries, ""]))
-            options = ["--exit-on-error", "--use-list", part, *(["-j", str(sessions)] if sessions > 1 else [])]
-            await run_client([*argv, *options, "-d", target.database, file], target.client_environment(), target.where)
+    argv = [*await _restoring(target), "--section", "post-data", "--list", "-f", whole, file]
+    await run_client(argv, target.client_environment(), target.where)
+    return split_contents(whole.read_text(), built)
 
 
 def split_contents(contents: str, built: Collection[tuple[int, int]]) -> tuple[list[str], list[str]]:

@@ -15,6 +15,7 @@ from tidegate.postgres.archive.restore import restore
 from tidegate.postgres.archive.target import restored
 from tidegate.postgres.archive.vault import Vault
 from tidegate.postgres.archive.workplace import local, require_room
+from tidegate.postgres.restored import close_source, source_closed
 from tidegate.postgres.schema import server_major
 from tidegate.runbook.migration import Backup
 from tidegate.runbook.step import Action, Context, Finding, NoFacts
@@ -92,10 +93,10 @@ class DatabaseClose(ArchiveStep):
         ]
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
-        await self.database.close_source(time.monotonic() + CLOSE_SECONDS)
+        await close_source(self.database.aws, self.database.names, time.monotonic() + CLOSE_SECONDS)
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
-        closed = await self.database.source_closed()
+        closed = await source_closed(self.database.aws, self.database.names)
         message = f"{self.store} takes no writes on AWS" if closed else f"{self.store} may be written to on AWS"
         return [Finding(check=self.name, verdict="pass" if closed else "fail", message=message)]
 

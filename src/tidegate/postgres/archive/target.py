@@ -4,9 +4,8 @@ from typing import Any
 
 from tidegate.errors import Refused
 from tidegate.postgres.bookkeeping import Names, ensure_bookkeeping, is_ours, read_note, refuse_others, write_note
-from tidegate.postgres.catalog import is_empty, user_schemas
-from tidegate.postgres.database import end_others
-from tidegate.postgres.reset import reset_target
+from tidegate.postgres.catalog import is_empty
+from tidegate.postgres.reset import end_others, reset_target, schemas_now
 from tidegate.postgres.restored import RESTORED
 from tidegate.postgres.server import Connection, Server, statement
 from tidegate.postgres.store import read_ownership
@@ -51,7 +50,7 @@ async def claim(server: Server, names: Names) -> None:
         await _prove_empty(server)
         async with server.session() as connection:
             beside = [drop for (drop,) in await (await connection.execute(BESIDE_SCHEMAS)).fetchall()]
-            await write_note(connection, "empty", {"schemas": await user_schemas(connection), "beside": beside})
+            await write_note(connection, "empty", await schemas_now(connection) | {"beside": beside})
 
 
 async def take_back(server: Server, names: Names) -> None:
