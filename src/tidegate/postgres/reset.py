@@ -23,7 +23,7 @@ BESIDES = (
 
 RIGHTS = """
 select n.nspname, pg_catalog.pg_get_userbyid(n.nspowner), pg_catalog.array_agg(
-    pg_catalog.format('grant %s on schema %I to %s%s', acl.privilege_type, n.nspname,
+    pg_catalog.format('grant %%s on schema %%I to %%s%%s', acl.privilege_type, n.nspname,
         coalesce(pg_catalog.quote_ident(r.rolname), 'public'), case when acl.is_grantable then ' with grant option' end)
     order by acl.privilege_type, r.rolname) filter (where acl.privilege_type is not null)
 from pg_catalog.pg_namespace n
@@ -31,7 +31,7 @@ left join lateral pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault
 left join pg_catalog.pg_roles r on r.oid = acl.grantee
 where n.nspname = any(%s) group by n.nspname, n.nspowner"""
 REVOKES = """
-select distinct pg_catalog.format('revoke all on schema %I from %s cascade', n.nspname,
+select distinct pg_catalog.format('revoke all on schema %%I from %%s cascade', n.nspname,
     coalesce(pg_catalog.quote_ident(r.rolname), 'public'))
 from pg_catalog.pg_namespace n
 cross join lateral pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) acl
