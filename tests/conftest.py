@@ -41,16 +41,23 @@ def server_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def without_autovacuum(server: Postgres) -> Postgres:
+    """What the planner knows changes only when a test changes it."""
+    server.psql("postgres", "alter system set autovacuum = off")
+    server.psql("postgres", "select pg_reload_conf()")
+    return server
+
+
 @pytest.fixture(scope="session")
 def postgres16(server_folder: Path) -> Iterator[Postgres]:
-    server = Postgres(server_folder / "postgres16", 16)
+    server = without_autovacuum(Postgres(server_folder / "postgres16", 16))
     yield server
     server.kill()  # nothing of it is kept
 
 
 @pytest.fixture(scope="session")
 def postgres18(server_folder: Path) -> Iterator[Postgres]:
-    server = Postgres(server_folder / "postgres18", 18)
+    server = without_autovacuum(Postgres(server_folder / "postgres18", 18))
     yield server
     server.kill()
 
