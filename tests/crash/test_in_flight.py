@@ -8,6 +8,7 @@ import pytest
 
 from tidegate.postgres.bookkeeping import ensure_bookkeeping, write_note
 from tidegate.postgres.database import DatabaseMove
+from tidegate.postgres.reset import schemas_now
 from tidegate.postgres.store import read_ownership
 from tidegate.runbook.migration import Database, DatabaseServer
 from tidegate.switch.store import Ownership
@@ -46,7 +47,7 @@ async def test_what_a_dead_process_still_restores_is_ended_before_it_is_taken_ba
     for server in (move.aws, move.azure):
         await ensure_bookkeeping(server, move.names)
     async with move.azure.session() as connection:
-        await write_note(connection, "empty", {"schemas": []})
+        await write_note(connection, "empty", await schemas_now(connection))
     dead = await connected(move, postgres18)
     await dead.execute("create schema half")
     await move.remove()

@@ -15,6 +15,7 @@ __all__ = ["INTERRUPTED", "explained"]
 
 INTERRUPTED = 130
 """By Ctrl-C or a termination signal, as shells have it."""
+PACKAGE = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -56,5 +57,5 @@ def _trace(error: BaseException) -> None:
 def _place(error: BaseException) -> str:
     """The innermost line of tidegate's own."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "tidegate" in Path(frame.filename).parts] or frames
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)] or frames
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
