@@ -1,15 +1,20 @@
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from conftest import without_autovacuum
+from tidegate.lab.servers import postgres
 from tidegate.lab.servers.postgres import Postgres
 from tidegate.postgres.database import DatabaseMove
 from tidegate.runbook.migration import Cloud, Database
 from tidegate.switch.store import Ownership
 
+DEBIAN = Path("/usr/lib/postgresql/15/bin")
+CONTRIB = Path("/usr/share/postgresql/15/extension/citext.control")
 SCHEMA = """
 create role {owner} nologin;
 create role {app} login password 'app';
@@ -93,16 +98,62 @@ class Shop:
         return [line.split("\t") for line in server.psql(self.name, query).splitlines()]
 
 
+@pytest.fixture(scope="session")
+def postgres15(server_folder: Path) -> Iterator[Postgres | None]:
+    """Debian's, with contrib; None where it isn't installed."""
+    if not (DEBIAN.exists() and CONTRIB.exists()):
+        yield None
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres, "_reachable_binaries", lambda version, user: DEBIAN)
+        server = without_autovacuum(Postgres(server_folder / "postgres15", 16, "postgres-15"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def older16(server_folder: Path) -> Iterator[Postgres]:
+    """Roles are a server's: a database doesn't move within one."""
+    server = without_autovacuum(Postgres(server_folder / "older16", 16))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def older18(server_folder: Path) -> Iterator[Postgres]:
+    server = without_autovacuum(Postgres(server_folder / "older18", 18))
+    yield server
+    server.kill()
+
+
 @pytest.fixture(autouse=True)
 def closed(closing) -> None:
     """Every test."""
 
 
 @pytest.fixture
-def make_shop(postgres16, postgres18, monkeypatch) -> Callable[[], Shop]:
+def passwords(monkeypatch) -> None:
     monkeypatch.setenv("SHOP_APP_PASSWORD", "app")
     monkeypatch.setenv("SHOP_LIMITED_PASSWORD", "limited")
+
+
+@pytest.fixture
+def make_shop(postgres16, postgres18, passwords) -> Callable[[], Shop]:
     return lambda: Shop(postgres16, postgres18)
+
+
+@pytest.fixture
+async def shop_between(passwords) -> AsyncIterator[Callable[[Postgres, Postgres], Shop]]:
+    """`shop_between(aws, azure)`: with nothing left of it on either server."""
+    made: list[Shop] = []
+
+    def make(aws: Postgres, azure: Postgres) -> Shop:
+        made.append(Shop(aws, azure))
+        return made[-1]
+
+    yield make
+    for shop in made:
+        await shop.move().remove()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import secrets
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import psycopg
@@ -111,14 +111,6 @@ def quiet(text: str, **_: object) -> None:
 def differing(here: list[str], there: list[str]) -> list[tuple[str, str]]:
     """Line by line, in this order."""
     return [pair for pair in zip(here, there, strict=True) if pair[0] != pair[1]]
-
-
-@pytest.fixture(scope="module")
-def older18(server_folder: Path) -> Iterator[Postgres]:
-    """Roles are a server's: a database doesn't move within one."""
-    server = Postgres(server_folder / "older18", 18)
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -3,20 +3,16 @@
 import asyncio
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
 import pytest
 
-from tidegate.lab.servers import postgres
 from tidegate.lab.servers.postgres import Postgres
 from tidegate.postgres.server import Server
 from tidegate.postgres.verify import TableReport, compare
 from tidegate.runbook.migration import DatabaseServer
 
-DEBIAN = Path("/usr/lib/postgresql/15/bin")
-CONTRIB = Path("/usr/share/postgresql/15/extension/citext.control")
 NO_15 = "Debian's PostgreSQL 15 with contrib isn't installed"
 
 
@@ -233,18 +229,6 @@ PLANTED = [
     ("no_column", ()),
 ]
 PAIRS = [(16, 18), (15, 18), (15, 15)]
-
-
-@pytest.fixture(scope="module")
-def postgres15(server_folder: Path) -> Iterator[Postgres | None]:
-    if not (DEBIAN.exists() and CONTRIB.exists()):
-        yield None
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postgres, "_reachable_binaries", lambda version, user: DEBIAN)
-        server = Postgres(server_folder / "postgres15", 16, "postgres-15")
-    yield server
-    server.stop()
 
 
 class Compared(NamedTuple):
