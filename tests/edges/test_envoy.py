@@ -20,7 +20,7 @@ from tidegate.edges.envoy import prepare_folder
 from tidegate.errors import DeadlinePassed, Unreachable
 from tidegate.lab.servers.envoy import Envoy
 from tidegate.lab.servers.process import Process, free_port, listens
-from tidegate.runbook.migration import Migration, Shift
+from tidegate.runbook.migration import Maintenance, Migration, Shift
 
 
 class Edge:
@@ -213,6 +213,19 @@ async def test_shifting_under_load_fails_nobody(edge):
     ending.set()
     await asyncio.gather(*users)
     assert set(answers) == {"aws", "azure"}
+
+
+async def test_the_maintenance_can_be_a_whole_page(edge):
+    page = "<!doctype html>" + "<p>100 % of it</p>" * 1000
+    response = Maintenance(body=page, content_type="text/html; charset=utf-8")
+    edge.migration = edge.migration.model_copy(
+        update={"edge": edge.migration.edge.model_copy(update={"maintenance": response})}
+    )
+    plane = open_edge(edge.migration)
+    await plane.write(Routes(maintenance=True))
+    await plane.close()
+    async with edge.session.get(f"http://{edge.migration.edge.listen}/") as answer:
+        assert (answer.status, await answer.text()) == (503, page)
 
 
 async def test_nobody_is_served_during_a_maintenance_and_everybody_is_told(edge):

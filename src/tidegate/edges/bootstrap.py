@@ -87,6 +87,7 @@ def route_document(migration: Migration, routes: Routes, version: str) -> dict[s
             {
                 "@type": f"{TYPES}config.route.v3.RouteConfiguration",
                 "name": "edge",
+                "max_direct_response_body_size_bytes": max(4096, len(migration.edge.maintenance.body.encode())),
                 "request_headers_to_remove": [RELEASED],
                 "virtual_hosts": [
                     {
@@ -101,7 +102,11 @@ def route_document(migration: Migration, routes: Routes, version: str) -> dict[s
 
 
 def _away(response: Maintenance) -> dict[str, Any]:
-    headers = {"retry-after": f"{response.retry_after:.0f}", "content-type": response.content_type, MAINTENANCE: "1"}
+    headers = {
+        "retry-after": f"{response.retry_after:.0f}",
+        "content-type": response.content_type.replace("%", "%%"),
+        MAINTENANCE: "1",
+    }
     return {
         "match": {"prefix": "/"},
         "direct_response": {"status": 503, "body": {"inline_string": response.body}},

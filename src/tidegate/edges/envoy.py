@@ -160,12 +160,12 @@ def _obeys(version: str, routes: Routes) -> bool:
 
 def _routes_of(version: str, where: str) -> Routes:
     try:
-        _, points, azure, maintenance = json.loads(version)
+        _, points, azure, *more = json.loads(version)
     except ValueError:
         raise Refused(
             "Envoy has no routes of tidegate's", where=where, mend="start it with `tidegate edge bootstrap`"
         ) from None
-    return Routes(frozenset(azure), points, maintenance)
+    return Routes(frozenset(azure), points, bool(more and more[0]))
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

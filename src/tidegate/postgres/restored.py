@@ -56,7 +56,7 @@ async def close_source(source: Server, names: Names, deadline: float) -> None:
             await fence.close(session, deadline)
             await write_note(session, CLOSED, True)
         except BaseException:
-            await at_once(session, GIVE_BACK)
+            await at_once(session, f"{GIVE_BACK}; delete from tidegate.note where key = '{CLOSED}'")
             await vacuum_again(session)
             raise
         finally:

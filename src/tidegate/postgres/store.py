@@ -124,6 +124,7 @@ class DatabaseStore:
         await self.fencing.open()
         await vacuum_again(session)
         await self.mirror.enable()
+        await self._mirror_slot.close()
 
     async def prove(self, note: Callable[[str], None]) -> Proof:
         """The whole content of both sides as of the seal, while writes go on; after `release`.

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tidegate.errors import CheckFailed
+from tidegate.errors import CheckFailed, DeadlinePassed, Unreachable
 from tidegate.postgres.archive.backup import backup, dump_size
 from tidegate.postgres.archive.check import check
 from tidegate.postgres.archive.key import open_key
@@ -14,7 +14,7 @@ from tidegate.postgres.archive.progress import Lines
 from tidegate.postgres.archive.restore import restore
 from tidegate.postgres.archive.target import restored
 from tidegate.postgres.archive.vault import Vault
-from tidegate.postgres.archive.workplace import local, require_room
+from tidegate.postgres.archive.workplace import discard, local, require_room
 from tidegate.postgres.restored import close_source, source_closed
 from tidegate.postgres.schema import server_major
 from tidegate.runbook.migration import Backup
@@ -38,6 +38,22 @@ class ArchiveStep(DatabaseStep):
 
     def place(self, run: str) -> str:
         return f"{self.backup.place.rstrip('/')}/{run}-{self.store}"
+
+    async def take_back(self, context: Context) -> None:
+        """Nobody is served until AWS is open again: a target that doesn't answer isn't waited for."""
+        gone = context.forced
+        if not gone:
+            try:
+                await self.database.ping("azure")
+            except Unreachable as silent:
+                context.note(f"what stands there is left behind: {silent.brief}")
+                gone = True
+        await self.database.remove(target_gone=gone)
+
+    def discard_dumps(self) -> None:
+        """What an interrupted backup or restore has left in plain text."""
+        for made in ("backup", "restore"):
+            discard(Path(self.backup.folder) / f"{made}-{self.database.names.tag}")
 
     @asynccontextmanager
     async def vault(self, context: Context) -> AsyncGenerator[Vault]:
@@ -87,13 +103,17 @@ class DatabaseClose(ArchiveStep):
             Action(
                 verb="change",
                 target=f"aws:{self.store}",
-                detail="logins closed, rights to write revoked, until Azure owns the writes",
+                detail="logins closed, rights to write revoked, no autovacuum, until Azure owns the writes",
                 undo="logins and rights exactly as they were",
             )
         ]
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
-        await close_source(self.database.aws, self.database.names, time.monotonic() + CLOSE_SECONDS)
+        """Raises CheckFailed, with AWS open as before: users aren't kept away for what can't be closed."""
+        try:
+            await close_source(self.database.aws, self.database.names, time.monotonic() + CLOSE_SECONDS)
+        except DeadlinePassed as late:
+            raise CheckFailed(late.why, where=late.where, mend=late.mend) from None
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
         closed = await source_closed(self.database.aws, self.database.names)
@@ -101,15 +121,16 @@ class DatabaseClose(ArchiveStep):
         return [Finding(check=self.name, verdict="pass" if closed else "fail", message=message)]
 
     async def undo(self, context: Context, facts: NoFacts) -> None:
-        await self.database.remove(target_gone=context.forced)
+        await self.take_back(context)
 
 
 class DatabaseBackup(ArchiveStep):
     uses: str = "database-backup"
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
-        detail = f"dump of {self.store}, sealed, to {self.backup.place}"
-        return [Action(verb="create", target="backup", detail=detail, undo="nothing to take back: it stays there")]
+        detail = f"dump of {self.store} in {self.backup.folder}, in plain text; sealed, to {self.backup.place}"
+        undo = "the plain text is deleted; what is sealed stays"
+        return [Action(verb="create", target="backup", detail=detail, undo=undo)]
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
         if context.stopping():
@@ -141,6 +162,9 @@ class DatabaseBackup(ArchiveStep):
             else f"{vault.where} holds another backup"
         )
         return [Finding(check=self.name, verdict="pass" if ours else "fail", message=message)]
+
+    async def undo(self, context: Context, facts: NoFacts) -> None:
+        self.discard_dumps()
 
 
 class DatabaseTransfer(ArchiveStep):
@@ -193,11 +217,16 @@ class DatabaseRestore(ArchiveStep):
                 progress=Lines(context.note, seconds=TELL_EVERY),
             )
         report.require_equal(self.database.where("azure"))
+        context.remember("equal", report.manifest.backup)
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
         there = await restored(self.database.azure)
-        message = f"{self.store} is restored from backup {there}" if there else f"{self.store} isn't restored"
-        return [Finding(check=self.name, verdict="pass" if there else "fail", message=message)]
+        equal = there is not None and there == context.recall("equal")
+        message = (
+            f"{self.store} is restored from backup {there}" if equal else f"{self.store} isn't restored, or differs"
+        )
+        return [Finding(check=self.name, verdict="pass" if equal else "fail", message=message)]
 
     async def undo(self, context: Context, facts: NoFacts) -> None:
-        await self.database.remove(target_gone=context.forced)
+        await self.take_back(context)
+        self.discard_dumps()

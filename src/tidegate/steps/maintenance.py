@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tidegate.edges.edge import Routes
 from tidegate.endpoints import Entry
+from tidegate.errors import CheckFailed, DeadlinePassed
 from tidegate.runbook.migration import Cloud
 from tidegate.runbook.step import Action, Context, Finding, NoFacts
 from tidegate.steps.workload import PlaneStep
@@ -39,12 +40,15 @@ class Maintenance(PlaneStep[NoFacts]):
         ]
 
     async def apply(self, context: Context, facts: NoFacts) -> None:
-        deadline = time.monotonic() + SETTLE_SECONDS
+        """Raises CheckFailed if what had begun doesn't end: users aren't kept away for it."""
+        deadline, idle = time.monotonic() + SETTLE_SECONDS, self._idle()
         await self.workload.edge.write(Routes(maintenance=True))
-        await self.workload.edge.settle(deadline)
-        idle = self._idle()
-        self.workload.directory.write(idle)
-        await self.workload.directory.acknowledged(idle, deadline)
+        try:
+            await self.workload.edge.settle(deadline)
+            self.workload.directory.write(idle)
+            await self.workload.directory.acknowledged(idle, deadline)
+        except DeadlinePassed as late:
+            raise CheckFailed(late.why, where=late.where, mend=late.mend) from None
         context.note("the edge tells everybody of the maintenance; workers are idle")
 
     async def check(self, context: Context, facts: NoFacts) -> Sequence[Finding]:
@@ -55,11 +59,14 @@ class Maintenance(PlaneStep[NoFacts]):
         return [Finding(check=self.name, verdict="pass" if away and still else "fail", message=message)]
 
     async def undo(self, context: Context, facts: NoFacts) -> None:
-        """Users last: every instance can serve them then."""
+        """Users last: AWS's instances can serve them then. One that doesn't answer keeps nobody else away."""
         entries = self.workload.directory.settled("aws")
         self.workload.directory.write(entries)
-        if not context.forced:
-            await self.workload.directory.acknowledged(entries, time.monotonic() + SETTLE_SECONDS)
+        at_home = {deployment: entry for deployment, entry in entries.items() if deployment[1] == "aws"}
+        try:
+            await self.workload.directory.acknowledged(at_home, time.monotonic() + SETTLE_SECONDS)
+        except DeadlinePassed as late:
+            context.note(f"served again, but not acknowledged: {late.where}")
         await self.workload.edge.write(Routes())
 
     def _idle(self) -> dict[tuple[str, Cloud], Entry]:

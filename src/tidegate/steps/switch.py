@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from tidegate.edges.edge import Routes
+from tidegate.errors import CheckFailed, DeadlinePassed
 from tidegate.postgres.store import DatabaseStore
 from tidegate.runbook.migration import Cloud, other
 from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
@@ -64,7 +65,12 @@ class Switch(PlaneStep[NoFacts]):
     async def apply(self, context: Context, facts: NoFacts) -> None:
         if context.recall("forward") is None:
             await self.workload.remember_the_usual()
-        await self._turn(context, "azure", "forward", context.stopping, self._routes)
+        try:
+            await self._turn(context, "azure", "forward", context.stopping, self._routes)
+        except DeadlinePassed as late:
+            if not self.workload.migration.restored or (await self.workload.ownership()).owner == "azure":
+                raise
+            raise CheckFailed(late.why, where=late.where, mend=late.mend) from None  # users are away meanwhile
         await asyncio.sleep(BREATH)
 
     @property
@@ -119,6 +125,7 @@ class Switch(PlaneStep[NoFacts]):
         """A switch whose commit stands is brought to its end before it is mirrored; its traffic has gone home."""
         if context.recall("forward") == "begun" and context.recall("back") is None:
             await self._turn(context, "azure", "forward", lambda: False)
+            await self.workload.let_go()
 
     async def _force_home(self, context: Context) -> None:
         epoch = await self._ownership(context, "aws", "back")

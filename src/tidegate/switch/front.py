@@ -103,11 +103,16 @@ class Away:
         pass
 
     async def turn(self, owner: Cloud) -> None:
-        """Nobody waits: users come back once every instance can serve them."""
+        """Users come back once the owner's instances can serve them, or have had time enough for it."""
         entries = self.directory.settled(owner)
+        ours = {deployment: entry for deployment, entry in entries.items() if deployment[1] == owner}
         self.directory.write(entries)
-        await self.directory.acknowledged(entries, time.monotonic() + ACKNOWLEDGE_SECONDS)
-        await self.router.write(self.routes)
+        deadline = time.monotonic() + ACKNOWLEDGE_SECONDS
+        try:
+            await self.directory.acknowledged(ours, deadline)
+        finally:
+            await self.router.write(self.routes)
+        await self.directory.acknowledged(entries, deadline)
 
     async def stay(self, owner: Cloud) -> None:
         pass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tidegate.errors import LocalFault
 
-__all__ = ["clear", "local", "require_room", "workplace"]
+__all__ = ["clear", "discard", "local", "require_room", "workplace"]
 
 
 @contextmanager
@@ -38,6 +38,13 @@ def clear(folder: Path) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+
+
+def discard(folder: Path) -> None:
+    """A workplace, and the dump in it. Raises LocalFault."""
+    with local(folder):
+        if folder.is_dir():
+            shutil.rmtree(folder)
 
 
 def require_room(folder: Path, needed: int) -> None:

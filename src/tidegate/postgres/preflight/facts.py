@@ -58,7 +58,7 @@ OLDEST = 12
 """Of PostgreSQL: before it there are no generated columns, and catalogs that are asked here lack columns."""
 
 
-OF_THE_STREAM = frozenset({"aws.wal_level", "wal_kept", "slot_timeout"})
+OF_THE_STREAM = frozenset({"wal_kept", "slot_timeout"})
 """Checks of what nobody needs from AWS who doesn't follow it."""
 
 
