@@ -156,6 +156,18 @@ def test_taken_back_while_the_backup_is_restored_aws_serves_again(rehearse):
 
 
 @slow
+def test_taken_back_while_azure_is_gone_aws_serves_again(rehearse):
+    rehearsed = rehearse("restore-window")
+    reason = loses(rehearsed, "postgres-azure", lambda state: state.step("close-orders").status == "done")
+    assert "orders on azure" in reason
+    assert rehearsed.tidegate("rollback", rehearsed.run).returncode == 0
+    rehearsed.go_on()
+    state = rehearsed.wait_for(lambda state: state.ended)
+    assert state.status == "rolled-back"
+    assert asyncio.run(rehearsed.edge())[1] == Routes()
+
+
+@slow
 def test_taken_back_between_its_commit_and_its_end_it_leaves_nobody_on_azure(rehearse):
     rehearsed = rehearse("window")
     rehearsed.wait_for(lambda state: state.step("endpoints").status == "done")
