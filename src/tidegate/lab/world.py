@@ -101,6 +101,7 @@ class World:
             self._add("azurite", lambda: Azurite(self.folder / "azurite")),
         )
         aws, moto = await source
+        await self.run(aws.create_database, "shop")  # a dump of the user's own makes another, which is told by that
         contents = asyncio.ensure_future(self._contents(aws, moto, references))
         azure, azurite = await target
         wan = await self._add("wan", lambda: self._wan(aws, azure, moto, azurite))
@@ -208,7 +209,7 @@ class World:
 
     async def _seed(self, aws: Postgres, moto: Moto, references: dict[str, str]) -> None:
         arguments = [
-            *("--dsn", await self.run(aws.create_database, "shop"), "--password", aws.password_ref),
+            *("--dsn", aws.dsn("shop"), "--password", aws.password_ref),
             *("--s3", moto.url, "--region", REGION, "--bucket", BUCKET),
             *("--access-key", references["access_key"], "--secret-key", references["secret_key"]),
             *("--rows", str(self.options.rows), "--objects", str(self.options.receipts)),
