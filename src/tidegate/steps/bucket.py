@@ -9,24 +9,17 @@ from tidegate.errors import TidegateError
 from tidegate.objects.bucket import BucketMove
 from tidegate.objects.verify import VerifyReport
 from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
-from tidegate.steps.workload import PlaneStep
+from tidegate.steps.workload import FactlessStep
 
 __all__ = ["BucketFinish", "BucketProve", "BucketReplicate", "BucketVerify"]
 
 
-class BucketStep(PlaneStep[NoFacts]):
+class BucketStep(FactlessStep):
     store: str
-
-    @property
-    def facts_type(self) -> type[NoFacts]:
-        return NoFacts
 
     @property
     def bucket(self) -> BucketMove:
         return self.workload.buckets[self.store]
-
-    async def read(self, context: Context) -> NoFacts:
-        return NoFacts()
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         return []

@@ -9,24 +9,17 @@ from tidegate.errors import TidegateError
 from tidegate.postgres.database import DatabaseMove
 from tidegate.postgres.verify import VerifyReport
 from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
-from tidegate.steps.workload import PlaneStep
+from tidegate.steps.workload import FactlessStep
 
 __all__ = ["DatabaseFinish", "DatabaseProve", "DatabaseReplicate", "DatabaseVerify"]
 
 
-class DatabaseStep(PlaneStep[NoFacts]):
+class DatabaseStep(FactlessStep):
     store: str
-
-    @property
-    def facts_type(self) -> type[NoFacts]:
-        return NoFacts
 
     @property
     def database(self) -> DatabaseMove:
         return self.workload.databases[self.store]
-
-    async def read(self, context: Context) -> NoFacts:
-        return NoFacts()
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         return []

@@ -8,7 +8,7 @@ from tidegate.endpoints import Entry
 from tidegate.errors import CheckFailed, DeadlinePassed
 from tidegate.runbook.migration import Cloud
 from tidegate.runbook.step import Action, Context, Finding, NoFacts
-from tidegate.steps.workload import PlaneStep
+from tidegate.steps.workload import FactlessStep
 
 __all__ = ["Maintenance"]
 
@@ -16,15 +16,8 @@ SETTLE_SECONDS = 60.0
 """For requests and jobs that had begun."""
 
 
-class Maintenance(PlaneStep[NoFacts]):
+class Maintenance(FactlessStep):
     uses: str = "maintenance"
-
-    @property
-    def facts_type(self) -> type[NoFacts]:
-        return NoFacts
-
-    async def read(self, context: Context) -> NoFacts:
-        return NoFacts()
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         response = self.workload.migration.edge.maintenance

@@ -10,7 +10,7 @@ from tidegate.edges.edge import Routes
 from tidegate.runbook.migration import Shift as ShiftSpec
 from tidegate.runbook.step import Action, Context, Facts, Finding, Interruptible, NoFacts
 from tidegate.steps.evidence import Evidence
-from tidegate.steps.workload import PlaneStep
+from tidegate.steps.workload import FactlessStep, PlaneStep
 
 __all__ = ["Shift", "TrafficHome"]
 
@@ -68,17 +68,10 @@ class Shift(PlaneStep[RoutesBefore]):
         await self.workload.edge.write(Routes())
 
 
-class TrafficHome(PlaneStep[NoFacts]):
+class TrafficHome(FactlessStep):
     """One write at the edge: everybody to AWS. The first thing that a rollback does."""
 
     uses: str = "traffic-home"
-
-    @property
-    def facts_type(self) -> type[NoFacts]:
-        return NoFacts
-
-    async def read(self, context: Context) -> NoFacts:
-        return NoFacts()
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         return [Action(verb="change", target="edge", detail="everybody to AWS", undo="nothing to take back")]

@@ -9,7 +9,7 @@ from tidegate.errors import CheckFailed, DeadlinePassed
 from tidegate.postgres.store import DatabaseStore
 from tidegate.runbook.migration import Cloud, other
 from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
-from tidegate.steps.workload import PlaneStep
+from tidegate.steps.workload import FactlessStep
 from tidegate.switch import front
 from tidegate.switch.store import Ownership, Store
 from tidegate.switch.switch import Parties, Timings, abandon, committed, switch
@@ -21,19 +21,12 @@ BREATH = 1.0
 """Seconds in which what was held is served: the proof that follows reads everything on both sides."""
 
 
-class Switch(PlaneStep[NoFacts]):
+class Switch(FactlessStep):
     uses: str = "switch"
     moves_traffic: bool
     """All at once: the requests held are released to Azure, and all that follow."""
 
     interruptible: ClassVar[Interruptible] = "never"
-
-    @property
-    def facts_type(self) -> type[NoFacts]:
-        return NoFacts
-
-    async def read(self, context: Context) -> NoFacts:
-        return NoFacts()
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         migration = self.workload.migration

@@ -7,24 +7,17 @@ from pydantic import PrivateAttr
 
 from tidegate.runbook.step import Action, Context, Finding, Interruptible, NoFacts
 from tidegate.steps.evidence import Evidence
-from tidegate.steps.workload import PlaneStep
+from tidegate.steps.workload import FactlessStep
 
 __all__ = ["Watch"]
 
 
-class Watch(PlaneStep[NoFacts]):
+class Watch(FactlessStep):
     uses: str = "watch"
     seconds: float
 
     interruptible: ClassVar[Interruptible] = "always"
     _evidence: Evidence | None = PrivateAttr(default=None)
-
-    @property
-    def facts_type(self) -> type[NoFacts]:
-        return NoFacts
-
-    async def read(self, context: Context) -> NoFacts:
-        return NoFacts()
 
     def plan(self, facts: NoFacts) -> Sequence[Action]:
         detail = f"judge health for {self.seconds:g} s"

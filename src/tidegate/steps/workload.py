@@ -15,10 +15,10 @@ from tidegate.objects.bucket import BucketMove
 from tidegate.postgres.database import DatabaseMove
 from tidegate.postgres.store import DatabaseStore
 from tidegate.runbook.migration import Cloud, Database, Migration
-from tidegate.runbook.step import Facts, Step
+from tidegate.runbook.step import Context, Facts, NoFacts, Step
 from tidegate.switch.store import Ownership
 
-__all__ = ["PlaneStep", "Workload"]
+__all__ = ["FactlessStep", "PlaneStep", "Workload"]
 
 F = TypeVar("F", bound=Facts)
 USUAL = "usual.json"
@@ -104,3 +104,14 @@ class PlaneStep(Step[F]):
         if self._workload is None:
             raise LocalFault("the step is not bound to a workload", where=self.name)
         return self._workload
+
+
+class FactlessStep(PlaneStep[NoFacts]):
+    """One that needs to know nothing beforehand."""
+
+    @property
+    def facts_type(self) -> type[NoFacts]:
+        return NoFacts
+
+    async def read(self, context: Context) -> NoFacts:
+        return NoFacts()
