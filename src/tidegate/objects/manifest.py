@@ -8,9 +8,8 @@ was. So what a try without an answer has written is told apart from what somebod
 import sqlite3
 from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.errors import LocalFault
 from tidegate.runbook.migration import Cloud
@@ -20,19 +19,21 @@ __all__ = ["Manifest", "Row"]
 PAGE = 1000
 SCHEMA = """
 create table if not exists objects (key text primary key, size int, md5 text, aws text, azure text, properties text,
-    ours int, seen real) without rowid;
+    ours int, seen real, rung text, checksum text, version text, name text) without rowid;
+create table if not exists conflicts (key text primary key, why text) without rowid;
 create table if not exists pending (key text primary key, sent text) without rowid;
 create table if not exists state (name text primary key, value text) without rowid;
 """
-UPSERT = "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?, ?)"
-COLUMNS = "key, size, md5, aws, azure, properties, ours, seen"
+UPSERT = "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+COLUMNS = "key, size, md5, aws, azure, properties, ours, seen, rung, checksum, version, name"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """An object that is the same on both sides: `aws` and `azure` are its ETags. `ours`: the run wrote the blob.
 
-    `seen`: as of when, by S3's clock, it was read there; 0 if it was read on Azure.
+    `seen`: as of when, by S3's clock, it was read there; 0 if it was read on Azure. `md5`: of the content, in hex; empty
+    if no byte of it came by here. `rung`: what proved that both are the same (objects/ladder.py). `checksum`: S3's own of
+    the whole, as ALGORITHM:BASE64. `version`: S3's, empty if the bucket has none. `name`: the blob's, if it isn't the key.
     """
 
     key: str
@@ -43,6 +44,10 @@ class Row:
     properties: str
     ours: bool
     seen: float = 0.0
+    rung: str = ""
+    checksum: str = ""
+    version: str = ""
+    name: str = ""
 
     def etag(self, cloud: Cloud) -> str:
         return self.aws if cloud == "aws" else self.azure
@@ -99,8 +104,7 @@ class Manifest:
         """`over`: nothing is left to be done about these."""
         with self._transaction() as db:
             if rows:
-                values = [(r.key, r.size, r.md5, r.aws, r.azure, r.properties, int(r.ours), r.seen) for r in rows]
-                db.executemany(UPSERT, values)
+                db.executemany(UPSERT, rows)
             db.executemany("delete from objects where key = ?", [(key,) for key in gone])
             db.executemany("delete from pending where key = ?", [(key,) for key in over])
         for key in over:
@@ -185,5 +189,5 @@ class Manifest:
 
 
 def _row(found: tuple[Any, ...]) -> Row:
-    key, size, md5, aws, azure, properties, ours, seen = found
-    return Row(key, size, md5, aws, azure, properties, bool(ours), seen)
+    row = Row._make(found)
+    return row._replace(ours=bool(row.ours))

@@ -139,19 +139,27 @@ class Database(Model):
 
 
 class AwsBucket(Model):
+    """Without keys of its own, it is reached as AWS's tools reach theirs: environment, profile, the machine's role."""
+
     bucket: str
+    prefix: str = Field(default="", description="only keys that begin with it; what follows it is the name on Azure")
     region: str
-    access_key: SecretRef
-    secret_key: SecretRef
+    access_key: SecretRef | None = None
+    secret_key: SecretRef | None = None
+    profile: str | None = Field(default=None, description="of AWS's configuration files")
     endpoint: Url | None = Field(default=None, description="for an S3 that is not AWS's own")
     peer: Url | None = Field(default=None, description="the endpoint as Azure reaches it")
     events: str | None = Field(default=None, description="URL of the SQS queue that receives the bucket's events")
 
 
 class AzureContainer(Model):
+    """Without a key or a SAS, it is reached as azure-identity finds: environment, workload or managed identity, CLI."""
+
     account: str
     container: str
-    key: SecretRef
+    prefix: str = Field(default="", description="names begin with it")
+    key: SecretRef | None = Field(default=None, description="the account's")
+    sas: SecretRef | None = Field(default=None, description="a shared access signature for the container")
     endpoint: Url | None = Field(default=None, description="for a Blob service that is not Azure's own")
     peer: Url | None = Field(default=None, description="the endpoint as AWS reaches it")
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tidegate.cli.postgres.given import Given, given
+from tidegate.cli.given import Given, given
 from tidegate.cli.postgres.sides import NAME, PEERS, ROLES, SOURCE, TARGET, role_passwords, spec
 from tidegate.postgres.database import DatabaseMove
 from tidegate.runbook.migration import Database

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from tidegate.cli.postgres.given import Given
+from tidegate.cli.given import Given
 from tidegate.cli.postgres.sides import refused
 from tidegate.errors import UsageError
 from tidegate.postgres.archive.key import Key, open_key
