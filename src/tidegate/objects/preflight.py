@@ -41,13 +41,11 @@ async def read_facts(aws: S3Side, azure: BlobSide, events: Events | None, *, beg
     if await azure.exists():
         target = "ours" if begun else "empty"
         if not begun:
-            async for _ in azure.list():
-                target = "full"
-                break
+            target = "full" if await azure.holds_anything() else "empty"
     objects = size = archived = 0
     unnameable: list[str] = []
     count, first = 0, ""
-    async for each in aws.list():
+    async for each in (each async for page in aws.pages() for each in page):
         objects, size, archived = objects + 1, size + each.size, archived + each.archived
         first = first or ("" if each.archived else each.key)
         if why := refused_by_blob(each.key):
