@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 from tidegate.errors import TidegateError
-from tidegate.objects.checksums import crc64, from_little_endian, little_endian
 from tidegate.objects.azure_chain import azure_credentials
+from tidegate.objects.checksums import crc64, from_little_endian, little_endian
 from tidegate.objects.http import Answer, Asker, Http, refused
 from tidegate.objects.listing import Page, Unreadable, blob_page
 from tidegate.objects.names import (
@@ -72,7 +72,7 @@ class BlobSide:
     most_parts = 50_000
 
     def __init__(self, store: str, spec: AzureContainer, http: Http, *, tags: bool = True, maps: bool = False) -> None:
-        self.prefix, self.tags, self.maps = spec.prefix, tags, maps
+        self.spec, self.prefix, self.tags, self.maps = spec, spec.prefix, tags, maps
         self.where = f"{store} on azure (container {spec.container})"
         endpoint = (spec.endpoint or f"https://{spec.account}.blob.core.windows.net").rstrip("/")
         self.url = f"{endpoint}/{spec.container}"
@@ -80,6 +80,10 @@ class BlobSide:
 
     def unfit(self, properties: Properties) -> str:
         return unfit_for_blob(properties)
+
+    @property
+    def place(self) -> str:
+        return f"{self.url}/{self.prefix}"
 
     def refuses(self, key: str) -> str:
         return refused_by_blob(self.prefix + (name_of(key) if self.maps else key))

@@ -8,9 +8,9 @@ from pydantic import JsonValue
 from rich.text import Text
 
 from tidegate.cli.consoles import results
+from tidegate.cli.notes import note
 from tidegate.cli.options import json_option, print_json
 from tidegate.cli.postgres.move import moves
-from tidegate.cli.notes import note
 from tidegate.cli.wording import size
 from tidegate.errors import CheckFailed
 from tidegate.postgres.database import DatabaseMove
