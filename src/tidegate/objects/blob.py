@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
-from tidegate.errors import InvalidMigration, TidegateError
+from tidegate.errors import TidegateError
+from tidegate.objects.azure_chain import azure_credentials
 from tidegate.objects.http import Answer, Asker, Http, refused
 from tidegate.objects.names import metadata_for_azure, metadata_from_azure, refused_by_blob
 from tidegate.objects.side import LARGE, STANDARD, Changed, Got, Intend, Listed, Properties, Written
-from tidegate.objects.signing import AzureKey, Request, encoded
+from tidegate.objects.signing import Request, encoded
 from tidegate.runbook.migration import AzureContainer, Cloud
-from tidegate.secret import resolve
 
 __all__ = ["BlobSide"]
 
@@ -34,7 +34,7 @@ class BlobSide:
         self.where = f"{store} on azure (container {spec.container})"
         endpoint = (spec.endpoint or f"https://{spec.account}.blob.core.windows.net").rstrip("/")
         self.url = f"{endpoint}/{spec.container}"
-        self._asker = Asker(http, self.where, lambda: _key(spec).sign)
+        self._asker = Asker(http, self.where, azure_credentials(spec, self.where))
 
     def refuses(self, key: str) -> str:
         return refused_by_blob(key)
@@ -160,15 +160,6 @@ class BlobSide:
 
     def _url(self, key: str) -> str:
         return f"{self.url}/{encoded(key, '/')}"
-
-
-def _key(spec: AzureContainer) -> AzureKey:
-    try:
-        return AzureKey(spec.account, base64.b64decode(resolve(spec.key), validate=True))
-    except ValueError:
-        raise InvalidMigration(
-            "the account's key isn't base64", where=spec.key, mend="copy it again from the portal"
-        ) from None
 
 
 def _condition(over: str | None) -> dict[str, str]:

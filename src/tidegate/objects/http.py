@@ -4,7 +4,7 @@ import asyncio
 import io
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html import unescape
@@ -13,7 +13,8 @@ import aiohttp
 from yarl import URL
 
 from tidegate.errors import Refused, TidegateError, Unreachable
-from tidegate.objects.signing import Request
+from tidegate.objects.credentials import EXPIRED, Credentials
+from tidegate.objects.signing import Request, Signer
 
 __all__ = ["Answer", "Asker", "Http", "refused"]
 
@@ -27,8 +28,6 @@ TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 NOT_THERE = {"NoSuchBucket", "ContainerNotFound", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
 BARE = {"Accept-Encoding": "identity"}
 """Bodies pass as they are stored."""
-
-Signer = Callable[[Request, datetime], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +74,22 @@ class Http:
 class Asker:
     """Asks one server. `where` names it in errors."""
 
-    def __init__(self, http: Http, where: str, sign: Callable[[], Signer]) -> None:
+    def __init__(self, http: Http, where: str, credentials: Credentials) -> None:
         self.http, self.where = http, where
-        self._sign = sign
-        self._signer: Signer | None = None
+        self._credentials = credentials
 
     async def ask(self, request: Request, fine: set[int], at_most: int | None = None) -> Answer:
         """One of the `fine` answers. Raises Unreachable, or Refused for any other. No longer body is read."""
-        if self._signer is None:
-            self._signer = self._sign()
-        began, why = time.monotonic(), ""
+        began, why, renewed = time.monotonic(), "", False
         for pause in (*PAUSES, None):
             try:
-                answer = await self._once(request, self._signer, at_most)
+                answer = await self._once(request, await self._credentials.signer(), at_most)
                 if answer.status in fine:
                     return replace(answer, retried=bool(why))
-                if answer.status not in TRY_AGAIN and answer.code != "RequestTimeout":
+                if answer.code in EXPIRED and not renewed:
+                    self._credentials.forget()
+                    renewed = True
+                elif answer.status not in TRY_AGAIN and answer.code != "RequestTimeout":
                     raise refused(answer, self.where)
                 why = f"it answers {answer.status} {answer.code}".rstrip()
             except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
@@ -107,10 +106,13 @@ class Asker:
         )
 
     async def _once(self, request: Request, signer: Signer, at_most: int | None) -> Answer:
+        url = request.full_url
+        if signer.query:
+            url += ("&" if request.query else "?") + signer.query
         async with self.http.session.request(
             request.method,
-            URL(request.full_url, encoded=True),
-            headers=signer(request, datetime.now(UTC)),
+            URL(url, encoded=True),
+            headers=signer.sign(request, datetime.now(UTC)),
             data=io.BytesIO(request.body) if request.body else None,
             allow_redirects=False,
         ) as response:

@@ -11,12 +11,12 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
 from tidegate.errors import TidegateError
+from tidegate.objects.aws_chain import aws_credentials
 from tidegate.objects.http import Answer, Asker, Http, refused
 from tidegate.objects.names import refused_by_s3
 from tidegate.objects.side import LARGE, STANDARD, Changed, Got, Intend, Listed, Properties, Written
-from tidegate.objects.signing import AwsKeys, Request, encoded
+from tidegate.objects.signing import Request, encoded
 from tidegate.runbook.migration import AwsBucket, Cloud
-from tidegate.secret import resolve
 
 __all__ = ["S3Side"]
 
@@ -40,7 +40,7 @@ class S3Side:
             self.url = f"https://s3.{spec.region}.amazonaws.com/{spec.bucket}"
         else:
             self.url = f"https://{spec.bucket}.s3.{spec.region}.amazonaws.com"
-        self._asker = Asker(http, self.where, lambda: _keys(spec).sign)
+        self._asker = Asker(http, self.where, aws_credentials(spec, "s3", spec.region, self.where))
 
     def refuses(self, key: str) -> str:
         return refused_by_s3(key)
@@ -156,10 +156,6 @@ class S3Side:
 
     def _url(self, key: str) -> str:
         return f"{self.url}/{encoded(key, '/')}"
-
-
-def _keys(spec: AwsBucket) -> AwsKeys:
-    return AwsKeys(resolve(spec.access_key), resolve(spec.secret_key), spec.region, "s3")
 
 
 def _condition(over: str | None) -> dict[str, str]:
