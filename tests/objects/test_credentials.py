@@ -34,6 +34,8 @@ CONTAINER = AzureContainer(account=ACCOUNT, container="receipts")
 GET = Request("GET", "https://h.example/b/key")
 SSO = "[profile lender]\nsso_account_id = 1\nsso_role_name = n\n"
 SSO_SESSION = "[sso-session s]\nsso_start_url = https://s.example\nsso_region = r\n"
+BASE = "[profile base]\naws_access_key_id = BASE\naws_secret_access_key = hush\n"
+ROLE = f"[profile mover]\nrole_arn = arn:aws:iam::123456789012:role/mover\nsource_profile = base\n{BASE}"
 HUSH = "hush/hush+hush=="
 
 
@@ -80,7 +82,7 @@ def serving():
                 self.end_headers()
                 self.wfile.write(body.encode())
 
-            def log_message(self, *given):
+            def log_message(self, format, *given):  # noqa: A002 - its name there
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -185,9 +187,7 @@ async def test_a_profile_is_found_in_the_shared_files_even_if_the_environment_ha
 
 async def test_a_profile_takes_a_role_and_moto_takes_its_keys(home, moto, http, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto.url)
-    (home / "credentials").write_text(f"[base]\naws_access_key_id = BASE\naws_secret_access_key = {HUSH}\n")
-    role = "role_arn = arn:aws:iam::123456789012:role/mover\nsource_profile = base\n"
-    (home / "config").write_text(f"[profile mover]\n{role}")
+    (home / "config").write_text(ROLE)
     sent = await headers(of_aws(profile="mover"))
     assert "Credential=ASIA" in sent["authorization"]
     assert sent["x-amz-security-token"]
@@ -208,16 +208,25 @@ async def test_a_profile_takes_a_role_and_moto_takes_its_keys(home, moto, http, 
             "aws sso login",
         ),
         (f"{SSO}sso_session = s\n{SSO_SESSION}", Refused, "SSO session has expired", "aws sso login --profile lender"),
-        ("[profile lender]\ncredential_process = /bin/false\n", Refused, "no keys can be had", "by hand"),
-        ("[profile lender]\ncredential_process = /no/such\n", Refused, "No such file", "configuration"),
-        ("[profile lender]\ncredential_process = echo hush\n", Refused, "no keys can be had", "configuration"),
+        ("[profile lender]\ncredential_process = /bin/false\n", Refused, "no keys can be had", "get-caller-identity"),
+        ("[profile lender]\ncredential_process = /no/such\n", Refused, "No such file", "get-caller-identity"),
+        ("[profile lender]\ncredential_process = echo hush\n", Refused, "no keys can be had", "get-caller-identity"),
         ("[profile lender]\naws_access_key_id = A\n", InvalidMigration, "aws_secret_access_key", "correct"),
         ("[profile lender]\nrole_arn = r\nsource_profile = gone\n", InvalidMigration, "gone", "correct"),
         (
-            "[profile lender]\nrole_arn = r\nmfa_serial = m\nsource_profile = lender\n",
+            f"[profile lender]\nrole_arn = r\nmfa_serial = m\nsource_profile = base\n{BASE}",
             InvalidMigration,
             "a code from a device",
-            "export-credentials",
+            "export-credentials --profile lender",
+        ),
+        (
+            (
+                "[profile lender]\nrole_arn = r\nsource_profile = a\n"
+                f"[profile a]\nrole_arn = s\nmfa_serial = m\nsource_profile = base\n{BASE}"
+            ),
+            InvalidMigration,
+            "a code from a device",
+            "export-credentials --profile lender",
         ),
         ("not ini", InvalidMigration, "AWS's configuration", "correct"),
     ],
@@ -228,6 +237,11 @@ async def test_no_keys_are_explained_in_a_line(home, config, kind, why, mend):
     assert type(error) is kind
     assert why in error.why
     assert mend in error.mend
+
+
+async def test_a_profile_of_the_environment_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    assert "no profile gone" in (await refusal(of_aws())).why
 
 
 async def test_an_sso_token_that_has_expired_is_not_used(home):
@@ -242,9 +256,7 @@ async def test_an_sso_token_that_has_expired_is_not_used(home):
 
 async def test_a_service_that_lends_keys_and_cannot_be_reached_is_named(home, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
-    (home / "credentials").write_text("[base]\naws_access_key_id = BASE\naws_secret_access_key = hush\n")
-    role = "role_arn = arn:aws:iam::123456789012:role/mover\nsource_profile = base\n"
-    (home / "config").write_text(f"[profile mover]\n{role}")
+    (home / "config").write_text(ROLE)
     error = await refusal(of_aws(profile="mover"))
     assert isinstance(error, Unreachable)
     assert "127.0.0.1:9" in error.why
@@ -255,8 +267,9 @@ async def test_keys_that_expire_are_got_anew_before_they_do(home, clock):
     credentials = of_aws(clock, profile="lender")
     first = await credentials.signer()
     assert await credentials.signer() is first
+    before = await headers(credentials)
     clock.ahead = 31
-    assert (await headers(credentials))["x-amz-security-token"] != first.token
+    assert (await headers(credentials))["x-amz-security-token"] != before["x-amz-security-token"]
 
 
 async def test_what_the_server_calls_expired_is_got_anew_at_once(home, clock):
