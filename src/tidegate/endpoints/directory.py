@@ -8,8 +8,8 @@ The file of a deployment (`components.X.aws.endpoints`) is JSON, replaced atomic
                 "receipts": {"kind": "s3", "endpoint": "https://...", "region": "eu-west-1", "bucket": "receipts",
                              "access_key": "env:...", "secret_key": "env:..."}}}
 
-or, for a bucket on Azure, {"kind": "blob", "endpoint", "account", "container", "key" or "sas"}. Secrets stay references;
-where the migration names none, the instance goes in by its cloud's usual way.
+or, for a bucket on Azure, {"kind": "blob", "endpoint", "account", "container", "key" or "sas"}. Secrets stay
+references; where the migration names none, the instance goes in by its cloud's usual way.
 An instance that has taken a revision up and uses nothing older writes FILE.acks/INSTANCE, which holds the
 revision as text. `active: false` tells a worker to finish what it has in hand and take up nothing new.
 """
