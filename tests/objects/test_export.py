@@ -1,4 +1,4 @@
-"""A manifest as a file: nothing is lost on the way there and back, nothing half done is left, nothing odd is believed."""
+"""A manifest as a file: nothing is lost on the way there and back, nothing half done is left."""
 
 import csv
 import json
@@ -83,7 +83,7 @@ def test_each_key_of_the_three_tables_is_there_once_in_order(known, pending, con
     with tempfile.TemporaryDirectory() as folder:
         manifest = Manifest(Path(folder) / "manifest.sqlite")
         manifest.record([row(key) for key in known], [], [])
-        pending |= {key for key in list(known)[::2]}
+        pending |= set(list(known)[::2])
         manifest.pend(pending)
         for key in conflicts:
             conflict(manifest, key, "why")
@@ -216,7 +216,7 @@ def test_a_parquet_file_that_was_cut_off_is_refused(tmp_path):
     for length in range(4, len(whole), 97):
         cut.write_bytes(whole[:length])
         with pytest.raises(UsageError, match="after row 0: it isn't whole"):
-            [*read(cut)]
+            list(read(cut))
 
 
 HEADER = ",".join(Record._fields)
@@ -248,7 +248,7 @@ def test_what_is_no_record_is_refused_with_the_line(tmp_path, text, why):
     path = tmp_path / "record.csv"
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UsageError) as caught:
-        [*read(path)]
+        list(read(path))
     mend = "give a file as `tidegate objects manifest --export` writes it"
     assert str(caught.value) == f"{path}: {why}\n  {mend}"
 
@@ -273,7 +273,7 @@ def test_what_is_no_record_is_refused_with_the_row(tmp_path, columns, why):
     path = tmp_path / "record.parquet"
     pq.write_table(pa.table(columns), path)
     with pytest.raises(UsageError) as caught:
-        [*read(path)]
+        list(read(path))
     assert str(caught.value).startswith(f"{path}: {why}")
 
 
@@ -285,11 +285,11 @@ def test_a_record_of_a_later_format_and_a_damaged_one_are_refused(tmp_path):
     data[data.index(b"\x28\xb5\x2f\xfd") + 20] ^= 1  # in the first zstd frame
     path.write_bytes(data)
     with pytest.raises(UsageError, match="after row 0: it isn't whole"):
-        [*read(path)]
+        list(read(path))
     written(path, in_order(HARD), "parquet")
     pq.write_table(pq.read_table(path).replace_schema_metadata({"tidegate.record": "2"}), path)
     with pytest.raises(UsageError, match=r"a later tidegate has made it \(format 2\)"):
-        [*read(path)]
+        list(read(path))
 
 
 def test_parquet_without_pyarrow_says_what_to_install(filled, tmp_path, monkeypatch):
