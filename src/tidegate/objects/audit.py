@@ -89,7 +89,8 @@ async def compare(
 ) -> AsyncIterator[Audited]:
     """Every recorded object on both sides, and every other on the side where it is. `here` is S3, `there` Blob.
 
-    `renamed`: by the blob's name, the records of which it isn't the key. All three in the order of the keys' UTF-8
+    `renamed`: by the blob's name, the records of which it isn't the key; Blob can't hold that key, so a listing has the
+    name, or the key if the side tells that. All three in the order of the keys' UTF-8
     bytes, else raises OutOfOrder. No input or output of its own.
     """
     waiting = dict(renamed)
@@ -98,7 +99,8 @@ async def compare(
         listed = known.here if known else None
         if record or listed:
             yield _judge(key, "aws", record, listed)
-        if record and not record.name:
+        if record and (blob or not record.name):  # the side tells the key, or they are the same
+            waiting.pop(record.name, None)
             yield _judge(key, "azure", record, blob)
         elif blob and (other := waiting.pop(key, None)):
             yield _judge(other.key, "azure", other, blob)

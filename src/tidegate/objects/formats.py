@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, get_args
+from typing import Any, BinaryIO, Literal, NamedTuple, cast, get_args
 
 from tidegate.errors import LocalFault, UsageError
 from tidegate.runbook.migration import Cloud
@@ -28,6 +28,7 @@ FEW_VALUES = ["rung", "state", "note"]
 BATCH = 1000
 LONGEST_FIELD = 2**20
 STATES = get_args(State)
+BUFFER = 2**16
 
 
 class Record(NamedTuple):
@@ -53,6 +54,9 @@ class Record(NamedTuple):
         return self.etag_s3 if cloud == "aws" else self.etag_blob
 
 
+WIDTH, SIZE = len(Record._fields), Record._fields.index("size")
+
+
 def kind_of(path: Path) -> Kind:
     """By the name's ending. Raises UsageError."""
     for kind in get_args(Kind):
@@ -73,17 +77,14 @@ def read(path: Path) -> Generator[Record]:
     Raises UsageError with the line or row if this is no whole file of records in that order, LocalFault if the file
     can't be read.
     """
-    before: bytes | None = None
+    before: str | None = None
     try:
         with path.open("rb") as file:
             parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
-        unit = "row" if parquet else "line"
-        for place, values in _read_parquet(path) if parquet else _read_csv(path):
-            try:
-                record = _record(values)
-                before = _after(before, record)
-            except ValueError as error:
-                raise _unusable(f"{unit} {place:,}: {error}", path) from None
+        for place, record in _read_parquet(path) if parquet else _read_csv(path):
+            if why := _wrong(record, before):
+                raise _unusable(f"{'row' if parquet else 'line'} {place:,}: {why}", path)
+            before = record.key
             yield record
     except OSError as error:
         raise LocalFault(f"it can't be read: {error.strerror}", where=str(path), mend="see to the file") from None
@@ -100,7 +101,7 @@ def _csv_writer(file: BinaryIO) -> Generator[Write]:
         text.detach()  # the file is the caller's
 
 
-def _read_csv(path: Path) -> Iterator[tuple[int, Sequence[Any]]]:
+def _read_csv(path: Path) -> Iterator[tuple[int, Record]]:
     csv.field_size_limit(LONGEST_FIELD)
     line = 0
     try:
@@ -111,7 +112,10 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Sequence[Any]]]:
             _check_end(path)
             line = rows.line_num
             for values in rows:
-                yield line + 1, values
+                if len(values) != WIDTH:
+                    raise _unusable(f"line {line + 1:,}: {len(values)} fields instead of {WIDTH}", path)
+                key, name, version, size, *rest = values
+                yield line + 1, Record(key, name, version, _size(size), *cast("tuple[Any, ...]", rest))
                 line = rows.line_num
     except (csv.Error, UnicodeDecodeError) as error:
         what = "this isn't UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
@@ -155,20 +159,29 @@ def _parquet_writer(file: BinaryIO, about: Callable[[], Mapping[str, str]]) -> G
         to.add_key_value_metadata({"tidegate.record": FORMAT} | {f"tidegate.{k}": v for k, v in about().items()})
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[int, Sequence[Any]]]:
+def _read_parquet(path: Path) -> Iterator[tuple[int, Record]]:
     arrow, parquet = _arrow("pyarrow"), _arrow("pyarrow.parquet")
     row = 0
     try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as table:
+        # without its buffer ahead, which would hold the whole file
+        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True) as table:
             metadata: dict[bytes, bytes] = table.metadata.metadata or {}
             made = metadata.get(b"tidegate.record", FORMAT.encode()).decode()
             if made != FORMAT:
                 raise _unusable(f"a later tidegate has made it (format {made})", path)
             _check_columns(table.schema_arrow.names, path, "its schema")
+            for field in table.schema_arrow:
+                kinds = ("int64",) if field.name == "size" else ("string", "large_string")
+                if str(field.type) not in kinds:
+                    raise _unusable(f"its schema: {field.name} is {field.type} instead of {kinds[0]}", path)
             for batch in table.iter_batches(BATCH, use_threads=False):
-                for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                columns = [column.to_pylist() for column in batch.columns]
+                for at, column in enumerate(columns):
+                    if at != SIZE and None in column:
+                        columns[at] = [value or "" for value in column]
+                for record in map(Record._make, zip(*columns, strict=True)):
                     row += 1
-                    yield row, values
+                    yield row, record
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -187,32 +200,22 @@ def _check_columns(found: Sequence[str], path: Path, place: str) -> None:
     raise _unusable(f"{place}: {why if unknown or missing else 'the columns are in another order'}", path)
 
 
-def _record(values: Sequence[Any]) -> Record:
-    """Raises ValueError."""
-    if len(values) != len(Record._fields):
-        raise ValueError(f"{len(values)} fields instead of {len(Record._fields)}")
-    record = Record._make("" if value is None else value for value in values)
-    size: Any = record.size
-    if isinstance(size, str):
-        size = int(size) if size.isascii() and size.isdigit() else None if not size else -1
-    record = record._replace(size=size)
-    if size is not None and (not isinstance(size, int) or size < 0):
-        raise ValueError("the size is no number of bytes")
+def _size(text: str) -> int | None:
+    """-1 if it is no number."""
+    return None if not text else int(text) if text.isascii() and text.isdigit() else -1
+
+
+def _wrong(record: Record, before: str | None) -> str:
+    """Why it can't stand after that key; empty if it can. Code points are in the order of their UTF-8 bytes."""
+    if record.size is not None and record.size < 0:
+        return "the size is no number of bytes"
     if record.state not in STATES:
-        raise ValueError(f"the state is none of {', '.join(STATES)}")
-    for name, value in zip(Record._fields, record, strict=True):
-        if name != "size" and not isinstance(value, str):
-            raise ValueError(f"{name} is no text")
-    return record
-
-
-def _after(before: bytes | None, record: Record) -> bytes:
-    """The record's key. Raises ValueError if it doesn't come after that."""
-    key = record.key.encode()
-    if before is not None and key <= before:
-        why = "is there twice" if key == before else "isn't in the order of the keys' UTF-8 bytes"
-        raise ValueError(f"{record.key!r} {why}")
-    return key
+        return f"the state is none of {', '.join(STATES)}"
+    if before is not None and record.key <= before:
+        return f"{record.key!r} " + (
+            "is there twice" if record.key == before else "isn't in the order of the keys' UTF-8 bytes"
+        )
+    return ""
 
 
 def _unusable(why: str, path: Path) -> UsageError:
