@@ -24,14 +24,18 @@ ROWS = 10_000
 TABLES = {"objects", "pending", "conflicts", "state"}
 
 # each key once, merged from three tables that are in its order: nothing is sorted, nothing is kept
-RECORDS = """
-select o.key, o.name, o.version, o.size, o.aws, o.azure, o.md5, o.checksum, o.rung, p.sent, c.why
+STATE = """
+    case when c.why is not null then 'conflict' when p.sent is not null then 'pending' else 'done' end,
+    coalesce(c.why, case p.sent when '' then '' else 'may have been written: ' || p.sent end, '')
+"""
+RECORDS = f"""
+select o.key, o.name, o.version, o.size, o.aws, o.azure, o.md5, o.checksum, o.rung, {STATE}
     from objects o left join pending p on p.key = o.key left join conflicts c on c.key = o.key
 union all
-select p.key, '', '', null, '', '', '', '', '', p.sent, c.why
+select p.key, '', '', null, '', '', '', '', '', {STATE}
     from pending p left join conflicts c on c.key = p.key where not exists (select 1 from objects where key = p.key)
 union all
-select c.key, '', '', null, '', '', '', '', '', null, c.why
+select c.key, '', '', null, '', '', '', '', '', 'conflict', c.why
     from conflicts c where not exists (select 1 from objects where key = c.key)
     and not exists (select 1 from pending where key = c.key)
 order by 1
@@ -111,7 +115,7 @@ class Snapshot:
                 rows = found.fetchmany(ROWS)
             if not rows:
                 return
-            yield [_record(row) for row in rows]
+            yield [Record._make(row) for row in rows]
 
     def _all(self, query: str) -> list[tuple[Any, ...]]:
         with _explained(self.path):
@@ -150,14 +154,6 @@ def export_to(file: BinaryIO, snapshot: Snapshot, kind: Kind) -> int:
             write(records)
             count += len(records)
     return count
-
-
-def _record(row: tuple[Any, ...]) -> Record:
-    key, name, version_, size, aws, azure, md5, checksum, rung, sent, why = row
-    state = "done" if sent is None and why is None else "pending" if why is None else "conflict"
-    note = f"may have been written: {sent}" if sent and why is None else why or ""
-    texts = (name or "", version_ or "", aws or "", azure or "", md5 or "", checksum or "", rung or "")
-    return Record(key, *texts[:2], size, *texts[2:], state, note)
 
 
 @contextmanager
