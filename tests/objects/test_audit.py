@@ -29,15 +29,17 @@ def in_order(found):
     return sorted(found, key=lambda each: each.key.encode())
 
 
-async def stream(found) -> AsyncIterator:
-    for each in in_order(found):
-        yield each
+async def pages(found) -> AsyncIterator:
+    found = in_order(found)
+    for start in range(0, len(found), 2):
+        yield found[start : start + 2]
 
 
 def compared(recorded, here, there) -> list[Audited]:
     async def collect():
         renamed = {each.name: each for each in recorded if each.name}
-        return [each async for each in compare(stream(recorded), stream(here), stream(there), renamed)]
+        batches = compare(pages(recorded), pages(here), pages(there), renamed)
+        return [each async for batch in batches for each in batch]
 
     return asyncio.run(collect())
 
@@ -114,9 +116,8 @@ class Unordered:
     def __init__(self, side) -> None:
         self.side = side
 
-    async def list(self) -> AsyncIterator[Listed]:
-        for each in [each async for each in self.side.list()][::-1]:
-            yield each
+    async def pages(self) -> AsyncIterator[list[Listed]]:
+        yield [each async for page in self.side.pages() for each in page][::-1]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -5,10 +5,11 @@ A listing doesn't show all: S3 keeps an object's ETag when only its metadata are
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice, starmap
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tidegate.objects.difference import OutOfOrder, join, sorted_listing
+from tidegate.objects.difference import OutOfOrder, join, sorted_pages
 from tidegate.objects.formats import Record, read
 from tidegate.objects.side import Listed, Side
 from tidegate.runbook.migration import Cloud
@@ -16,6 +17,7 @@ from tidegate.runbook.migration import Cloud
 __all__ = ["AuditReport", "Audited", "Verdict", "audit", "compare"]
 
 SHOWN = 100
+PAGE = 1000
 
 Verdict = Literal["same", "changed", "missing", "new", "unproved"]
 """unproved: the record itself says nothing of the object there, as it was pending or a conflict.
@@ -61,58 +63,65 @@ async def audit(file: Path, aws: Side, azure: Side) -> AuditReport:
     """Raises UsageError if the file is no whole record; Unreachable, Refused, LocalFault."""
     renamed = {record.name: record for record in read(file) if record.name}  # few: only what Blob can't hold
     try:
-        return await _audit(file, aws.list(), azure.list(), renamed)
+        return await _audit(file, aws.pages(), azure.pages(), renamed)
     except OutOfOrder:  # a server with an order of its own, such as one with a hierarchical namespace
-        return await _audit(file, sorted_listing(aws.list), sorted_listing(azure.list), renamed)
+        return await _audit(file, sorted_pages(aws.pages()), sorted_pages(azure.pages()), renamed)
 
 
 async def _audit(
-    file: Path, here: AsyncIterator[Listed], there: AsyncIterator[Listed], renamed: Mapping[str, Record]
+    file: Path,
+    here: AsyncIterator[list[Listed]],
+    there: AsyncIterator[list[Listed]],
+    renamed: Mapping[str, Record],
 ) -> AuditReport:
     report = AuditReport()
 
-    async def recorded() -> AsyncIterator[Record]:
-        for record in read(file):
-            report.recorded += 1
-            yield record
+    async def recorded() -> AsyncIterator[list[Record]]:
+        records = read(file)
+        while page := list(islice(records, PAGE)):
+            report.recorded += len(page)
+            yield page
 
-    async for each in compare(recorded(), here, there, renamed):
-        report.add(each)
+    async for batch in compare(recorded(), here, there, renamed):
+        for each in batch:
+            report.add(each)
     return report
 
 
 async def compare(
-    recorded: AsyncIterator[Record],
-    here: AsyncIterator[Listed],
-    there: AsyncIterator[Listed],
+    recorded: AsyncIterator[list[Record]],
+    here: AsyncIterator[list[Listed]],
+    there: AsyncIterator[list[Listed]],
     renamed: Mapping[str, Record],
-) -> AsyncIterator[Audited]:
+) -> AsyncIterator[list[Audited]]:
     """Every recorded object on both sides, and every other on the side where it is. `here` is S3, `there` Blob.
 
     `renamed`: by the blob's name, the records of which it isn't the key; Blob can't hold that key, so a listing has the
-    name, or the key if the side tells that. All three in the order of the keys' UTF-8
-    bytes, else raises OutOfOrder. No input or output of its own.
+    name, or the key if the side tells that. All three in the order of the keys' UTF-8 bytes, else raises OutOfOrder. No
+    input or output of its own.
     """
     waiting = dict(renamed)
-    async for key, known, blob in join(_known(recorded, here), there):
-        record = known.record if known else None
-        listed = known.here if known else None
-        if record or listed:
-            yield _judge(key, "aws", record, listed)
-        if record and (blob or not record.name):  # the side tells the key, or they are the same
-            waiting.pop(record.name, None)
-            yield _judge(key, "azure", record, blob)
-        elif blob and (other := waiting.pop(key, None)):
-            yield _judge(other.key, "azure", other, blob)
-        elif blob:
-            yield _judge(key, "azure", None, blob)
-    for record in waiting.values():
-        yield _judge(record.key, "azure", record, None)
+    async for pairs in join(_known(recorded, here), there):
+        found: list[Audited] = []
+        for key, known, blob in pairs:
+            record = known.record if known else None
+            if known:
+                found.append(_judge(key, "aws", record, known.here))
+            if record and (blob or not record.name):
+                waiting.pop(record.name, None)
+                found.append(_judge(key, "azure", record, blob))
+            elif blob:
+                other = waiting.pop(key, None)
+                found.append(_judge(other.key if other else key, "azure", other, blob))
+        yield found
+    yield [_judge(record.key, "azure", record, None) for record in waiting.values()]
 
 
-async def _known(recorded: AsyncIterator[Record], here: AsyncIterator[Listed]) -> AsyncIterator[_Known]:
-    async for each in join(recorded, here):
-        yield _Known(*each)
+async def _known(
+    recorded: AsyncIterator[list[Record]], here: AsyncIterator[list[Listed]]
+) -> AsyncIterator[list[_Known]]:
+    async for pairs in join(recorded, here):
+        yield list(starmap(_Known, pairs))
 
 
 def _judge(key: str, cloud: Cloud, record: Record | None, listed: Listed | None) -> Audited:
