@@ -116,7 +116,8 @@ class Carrier:
                 self.dry,
             )
             try:
-                self._outcomes.append(await errand.run())
+                outcome = await errand.run()  # others may record meanwhile, and begin a new list
+                self._outcomes.append(outcome)
             except TidegateError as error:
                 self._errors.append(error)
 
