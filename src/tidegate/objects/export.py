@@ -71,7 +71,7 @@ class Snapshot:
     @contextmanager
     def open(cls, path: Path) -> Generator["Snapshot"]:
         """Raises UsageError if it is no manifest."""
-        mend = "give the file that copy or sync writes, NAME.objects.sqlite"
+        mend = "give the file that copy or sync keeps: what its --manifest names, or one in .tidegate/objects"
         if not path.is_file():
             raise UsageError("there is no such manifest", where=str(path), mend=mend)
         with _explained(path):

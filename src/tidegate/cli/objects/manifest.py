@@ -21,7 +21,7 @@ STDOUT = Path("-")
 
 @click.command()
 @click.option(
-    "--manifest", "path", type=click.Path(path_type=Path), required=True, help="The file that copy or sync writes."
+    "--manifest", "path", type=click.Path(path_type=Path), required=True, help="The file that copy or sync keeps."
 )
 @click.option(
     "--export",
