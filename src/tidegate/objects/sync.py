@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, field
 
 from tidegate.errors import TidegateError
@@ -133,29 +133,24 @@ class Sync:
         """What is to be looked at. Deletions come last: only then is it known how many they are."""
         gone: list[Candidate] = []
         unrecorded = {key for key in self.manifest.pending if key > after and (not until or key <= until)}
-        async for pairs in self._pairs(self.sides[source], after):
-            pending = self.manifest.pending
-            batch: list[Candidate] = []
-            over = False
-            for key, listed, row in pairs:
-                if over := bool(until) and key > until:
-                    break
-                swept.seen += listed is not None
-                unrecorded.discard(key)
-                if listed is not None and row is not None and listed.etag == row.etag(source) and key not in pending:
-                    continue
-                if way == "late" and key in pending:
-                    continue  # half done in the other direction, which will end it
-                candidate = Candidate(key, listed, row, pending.get(key, ()))
-                if listed is None and way == "follow":
-                    gone.append(candidate)
-                else:
-                    batch.append(candidate)
-            if batch:
-                self._pend(batch, dry=dry)
-                yield batch
-            if over:
+        for again in (False, True):
+            swept.seen, gone = 0, []
+            listed = self.sides[source].pages(after)
+            try:
+                async for pairs in join(sorted_pages(listed) if again else listed, self.manifest.pages(after)):
+                    ends = bool(until) and pairs[-1][0] > until
+                    within = [pair for pair in pairs if pair[0] <= until] if ends else pairs
+                    swept.seen += sum(pair[1] is not None for pair in within)
+                    unrecorded.difference_update([key for key, _, _ in within])
+                    batch = self._changed(within, source, way, gone)
+                    if batch:
+                        self._pend(batch, dry=dry)
+                        yield batch
+                    if ends:
+                        break
                 break
+            except OutOfOrder:  # once more, in memory; what is done by now is known
+                continue
         if way != "late":  # deleted before they were ever recorded
             pending = self.manifest.pending
             gone += [Candidate(key, None, None, pending[key]) for key in sorted(unrecorded) if key in pending]
@@ -167,19 +162,25 @@ class Sync:
             self._pend(gone, dry=dry)
             yield gone
 
+    def _changed(
+        self, pairs: list[Pair[Listed, Row]], source: Cloud, way: Way, gone: list[Candidate]
+    ) -> list[Candidate]:
+        """Those that aren't as the manifest knows them; what is to be deleted is added to `gone`."""
+        pending = self.manifest.pending
+        changed: list[Candidate] = []
+        for key, listed, row in pairs:
+            half_done = pending.get(key)
+            if half_done is None and listed is not None and row is not None and listed.etag == row.etag(source):
+                continue
+            if way == "late" and half_done is not None:
+                continue  # half done in the other direction, which will end it
+            into = gone if listed is None and way == "follow" else changed
+            into.append(Candidate(key, listed, row, half_done or ()))
+        return changed
+
     def _pend(self, batch: list[Candidate], *, dry: bool) -> None:
         if not dry:
             self.manifest.pend({each.key: (each.listed and each.listed.md5) or "" for each in batch})
-
-    async def _pairs(self, side: Side, after: str) -> AsyncIterator[list[Pair[Listed, Row]]]:
-        seen = after
-        try:
-            async for pairs in join(side.pages(after), self.manifest.pages(after)):
-                seen = pairs[-1][0]
-                yield pairs
-        except OutOfOrder:
-            async for pairs in join(sorted_pages(side.pages(after)), self.manifest.pages(after)):
-                yield [pair for pair in pairs if pair[0] > seen]
 
     async def take(self, events: Events, seconds: int) -> bool:
         """One round of the queue's messages and of what is pending; False if there was nothing to do."""

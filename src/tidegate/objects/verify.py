@@ -95,6 +95,25 @@ async def compare(
     """`manifest`: its proofs count. `told` of every difference. `read`: whatever the listings and it say, all contents
     are read. Raises Unreachable, Refused.
     """
+    try:
+        listings = join(owner.pages(), follower.pages())
+        return await _compared(listings, owner, follower, catch_up, note, manifest, told, read=read)
+    except OutOfOrder:  # from the beginning, in memory
+        listings = join(sorted_pages(owner.pages()), sorted_pages(follower.pages()))
+        return await _compared(listings, owner, follower, catch_up, note, manifest, told, read=read)
+
+
+async def _compared(
+    listings: AsyncIterator[list[Pair[Listed, Listed]]],
+    owner: Side,
+    follower: Side,
+    catch_up: CatchUp,
+    note: Callable[[str], None],
+    manifest: Manifest | None,
+    told: Callable[[Difference], None],
+    *,
+    read: bool,
+) -> VerifyReport:
     report, suspects, singly = VerifyReport(), list[str](), 0
 
     async def look_closer() -> None:
@@ -111,7 +130,7 @@ async def compare(
                 told(difference)
         suspects.clear()
 
-    async for pairs in _pairs(owner, follower):
+    async for pairs in listings:
         vouched = 0
         for key, here, there in pairs:
             if here is not None:
@@ -172,17 +191,6 @@ async def _looked_at(
                 found[key] = each
             seen[key] += tried > 0 and each.verdict not in (None, "same")
     return found
-
-
-async def _pairs(owner: Side, follower: Side) -> AsyncIterator[list[Pair[Listed, Listed]]]:
-    seen = ""
-    try:
-        async for pairs in join(owner.pages(), follower.pages()):
-            seen = pairs[-1][0]
-            yield pairs
-    except OutOfOrder:
-        async for pairs in join(sorted_pages(owner.pages()), sorted_pages(follower.pages())):
-            yield [pair for pair in pairs if pair[0] > seen]
 
 
 async def _judge(key: str, before: Listed | None, owner: Side, follower: Side, *, read: bool) -> _Seen:

@@ -10,6 +10,7 @@ COMMANDS = {
     "copy": Lazy("tidegate.cli.objects.moving:copy", "Copy every object, each proved as it goes."),
     "sync": Lazy("tidegate.cli.objects.moving:sync", "Copy, then keep up; or back, for a rollback."),
     "verify": Lazy("tidegate.cli.objects.verifying:verify", "Prove that every object is the same on both sides."),
+    "manifest": Lazy("tidegate.cli.objects.manifest:manifest", "Show or export what is known of every object."),
 }
 
 EPILOG = """\b

@@ -8,10 +8,11 @@ import click
 
 from tidegate.cli.given import given
 from tidegate.cli.notes import note
+from tidegate.cli.objects.against import verify_against
 from tidegate.cli.objects.sides import MOVE
 from tidegate.cli.options import json_option, print_json
 from tidegate.cli.wording import size
-from tidegate.errors import CheckFailed
+from tidegate.errors import CheckFailed, UsageError
 from tidegate.objects.bucket import BucketMove
 from tidegate.objects.verify import Difference, VerifyReport
 
@@ -25,10 +26,23 @@ SHOWN = 10
 @click.option(
     "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write all differences, as CSV."
 )
+@click.option(
+    "--against",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    metavar="FILE",
+    help="Compare both listings with a manifest that was exported earlier, instead of with each other.",
+)
 @json_option
 @given(MOVE, fast=True)
-async def verify(move: BucketMove, *, read: bool, report: Path | None, as_json: bool) -> None:
+async def verify(move: BucketMove, *, read: bool, report: Path | None, against: Path | None, as_json: bool) -> None:
     """Prove that every object's content is the same on both sides, and by what. Exits with 4 on any difference."""
+    if against is not None:
+        if read or report:
+            raise UsageError(
+                "a record is compared with the listings alone", where="--against", mend="leave the rest away"
+            )
+        await verify_against(against, move.aws, move.azure, as_json=as_json)
+        return
     with ExitStack() as stack:
         rows = csv.writer(stack.enter_context(report.open("w", newline=""))) if report else None
         if rows:
