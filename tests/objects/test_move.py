@@ -177,6 +177,7 @@ async def test_a_process_killed_between_an_answer_and_its_record_leaves_nothing_
         receipts.put(f"{i}", b"%d" % i)
     killed = receipts.move()
     monkeypatch.setattr(killed.manifest, "record", dies)  # its answers came, its notes were never made
+    monkeypatch.setattr("tidegate.objects.carrier.OFTEN", 3600)
     with pytest.raises(Killed):
         await killed.copy(quiet)
     assert len(await receipts.on("azure")) == 6

@@ -4,14 +4,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from tidegate.errors import TidegateError, Unreachable
 from tidegate.objects.manifest import Manifest, Row
 from tidegate.objects.sending import Sending
 from tidegate.objects.side import LARGE, Listed
-from tidegate.objects.transfer import Errand, Outcome, Way
+from tidegate.objects.transfer import Errand, Order, Outcome, Way
 
 __all__ = ["Candidate", "Carrier", "Deletions"]
 
@@ -64,9 +63,8 @@ class Carrier:
     def __init__(
         self, manifest: Manifest, sending: Sending, way: Way, deletions: Deletions, at_once: int, *, dry: bool = False
     ) -> None:
-        self.manifest, self.sending = manifest, sending
-        self.way: Way = way
-        self.deletions, self.dry = deletions, dry
+        self.manifest, self.order = manifest, Order(sending, way, manifest.intend, deletions.allowed, dry)
+        self.dry = dry
         self._at_once = at_once
         self._free = _Space(IN_MEMORY)
         self._errors: list[TidegateError] = []
@@ -103,24 +101,18 @@ class Carrier:
     async def _one(self, candidate: Candidate) -> None:
         key, listed, row, half_done = candidate
         size = listed.size if listed else LARGE
-        async with self._free.taken(min(size, LARGE) if size <= LARGE else OF_A_LARGE_ONE):
-            errand = Errand(
-                key,
-                self.sending,
-                row,
-                self.way,
-                half_done,
-                self.manifest.intend,
-                listed,
-                self.deletions.allowed,
-                self.dry,
-            )
-            try:
-                outcome = await errand.run()
-            except TidegateError as error:
-                self._errors.append(error)
-            else:
-                self._outcomes.append(outcome)
+        if size > LARGE:
+            size = OF_A_LARGE_ONE
+        if not self._free.take(size):
+            await self._free.wait(size)
+        try:
+            outcome = await Errand(self.order, key, listed, row, half_done).run()
+        except TidegateError as error:
+            self._errors.append(error)
+        else:
+            self._outcomes.append(outcome)
+        finally:
+            self._free.give(size)
 
     def _record(self, told: Callable[[list[Outcome]], None]) -> None:
         outcomes, self._outcomes = self._outcomes, []
@@ -165,29 +157,27 @@ class _Space:
     """Bytes that may be taken at once; first come, first served."""
 
     def __init__(self, size: int) -> None:
-        self._size = self._free = size
+        self._free = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @asynccontextmanager
-    async def taken(self, size: int) -> AsyncGenerator[None]:
-        size = min(size, self._size)
+    def take(self, size: int) -> bool:
+        """At once, if nobody waits and it is free."""
         if self._waiting or self._free < size:
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append((size, turn))
-            try:
-                await turn
-            except BaseException:
-                if turn.done() and not turn.cancelled():
-                    self._give(size)
-                raise
-        else:
-            self._free -= size
-        try:
-            yield
-        finally:
-            self._give(size)
+            return False
+        self._free -= size
+        return True
 
-    def _give(self, size: int) -> None:
+    async def wait(self, size: int) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.give(size)
+            raise
+
+    def give(self, size: int) -> None:
         self._free += size
         while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= self._free):
             wanted, turn = self._waiting.popleft()

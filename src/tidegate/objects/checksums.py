@@ -7,9 +7,8 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Callable
-from typing import Protocol
-
-from awscrt import checksums as crt  # pyright: ignore[reportMissingTypeStubs]
+from functools import cache
+from typing import Any, Protocol
 
 __all__ = [
     "Digest",
@@ -25,12 +24,12 @@ __all__ = [
 
 def crc64(part: bytes, before: int = 0) -> int:
     """Of what came before, whose CRC64 is given, and this behind it."""
-    return int(crt.crc64nvme(part, before))
+    return int(_crt().crc64nvme(part, before))
 
 
 def crc64_of_both(first: int, second: int, size: int) -> int:
     """Of a whole, from those of its two parts; `size` of the second, in bytes."""
-    return int(crt.combine_crc64nvme(first, second, size))
+    return int(_crt().combine_crc64nvme(first, second, size))
 
 
 def big_endian(crc64: int) -> str:
@@ -45,6 +44,18 @@ def little_endian(crc64: int) -> str:
 
 def from_little_endian(text: str) -> int:
     return int.from_bytes(base64.b64decode(text), "little")
+
+
+def _crc32c(part: bytes, before: int = 0) -> int:
+    return int(_crt().crc32c(part, before))
+
+
+@cache
+def _crt() -> Any:
+    """AWS's own library, which most copies don't need: its import takes a tenth of a second."""
+    from awscrt import checksums  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
+
+    return checksums
 
 
 class Digest(Protocol):
@@ -79,7 +90,7 @@ class _Crc:
 
 def digest(algorithm: str) -> Digest:
     """By S3's name in lower case: crc64nvme, crc32c, crc32, sha256, sha1."""
-    crcs = {"crc64nvme": (crc64, 8), "crc32c": (crt.crc32c, 4), "crc32": (zlib.crc32, 4)}
+    crcs = {"crc64nvme": (crc64, 8), "crc32c": (_crc32c, 4), "crc32": (zlib.crc32, 4)}
     return _Crc(*crcs[algorithm]) if algorithm in crcs else _Hash(algorithm)
 
 

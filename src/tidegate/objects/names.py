@@ -22,9 +22,9 @@ LONGEST = 1024
 """S3 counts bytes of UTF-8, Blob characters."""
 SEGMENTS = 254
 
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ue000\ufffe\uffff]")
 OTHERS = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ue000\ufffe\uffff]")
 LAST_DOT = re.compile(r"\.(?=/|\Z)")
+SUSPECT = re.compile(rf"{OTHERS.pattern}|{LAST_DOT.pattern}")
 STRANGE = re.compile(rf"{OTHERS.pattern}|{LAST_DOT.pattern}|_x[0-9a-f]{{4}}")
 PLAIN = re.compile(r"[A-Za-z0-9_]")
 ESCAPE = re.compile(r"_x([0-9a-f]{4})_")
@@ -36,11 +36,13 @@ TAG = re.compile(r"[A-Za-z0-9 +\-./:=_]+")
 
 def refused_by_blob(key: str) -> str:
     """Why Blob can't hold an object of this name, or would hold it under another; empty if it can."""
+    if 0 < len(key) <= LONGEST and not SUSPECT.search(key) and key.count("/") < SEGMENTS:
+        return ""
     if not 0 < len(key) <= LONGEST:
         return f"longer than {LONGEST} characters" if key else "empty"
     if "\\" in key:
         return "a backslash, which Blob turns into /"
-    if CONTROL.search(key):
+    if OTHERS.search(key):
         return "a control character"
     segments = key.split("/")
     if any(segment in {".", ".."} for segment in segments):

@@ -67,7 +67,7 @@ class Listed(NamedTuple):
     archived: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Properties:
     """`headers`: those of STANDARD and OF_S3 that are set. Metadata names are S3's."""
 
@@ -78,8 +78,7 @@ class Properties:
     @property
     def fingerprint(self) -> str:
         """Says whether anything of these has changed."""
-        named = (self.headers, self.metadata, self.tags)
-        text = "\0\1".join("\0".join(f"{name}\0{each[name]}" for name in sorted(each)) for each in named)
+        text = repr((sorted(self.headers.items()), sorted(self.metadata.items()), sorted(self.tags.items())))
         return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 

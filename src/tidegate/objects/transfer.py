@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from tidegate.errors import TidegateError
@@ -12,7 +11,7 @@ from tidegate.objects.manifest import Row
 from tidegate.objects.sending import Moved, Sending
 from tidegate.objects.side import LARGE, Changed, Got, Left, Listed
 
-__all__ = ["Errand", "Outcome", "Way"]
+__all__ = ["Errand", "Order", "Outcome", "Way"]
 
 TRIES = 5
 
@@ -34,23 +33,33 @@ class Outcome(NamedTuple):
     deleted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """`row`: what is known of the key. `half_done`: marks of what earlier tries may have written. `listed`: as it was
-    a moment ago at the source, if that is known. `may_delete`: asked before what is gone at the source is deleted.
-    `dry`: nothing is written.
+class Order(NamedTuple):
+    """What many errands have in common.
+
+    `intend` keeps a key and the mark of what is about to be written. `may_delete` is asked before what is gone at the
+    source is deleted. `dry`: nothing is written.
     """
 
-    key: str
     sending: Sending
-    row: Row | None
     way: Way
-    half_done: Collection[str]
     intend: Callable[[str, str], None]
-    """Keeps the key and the mark of what is about to be written."""
-    listed: Listed | None = None
-    may_delete: Callable[[], bool] = lambda: True
+    may_delete: Callable[[], bool]
     dry: bool = False
+
+
+class Errand:
+    """`listed`: as the source had the object a moment ago, if that is known. `row`: what is known of it. `half_done`:
+    marks of what earlier tries may have written.
+    """
+
+    __slots__ = ("half_done", "key", "listed", "order", "row", "sending", "way")
+
+    def __init__(
+        self, order: Order, key: str, listed: Listed | None, row: Row | None, half_done: Collection[str]
+    ) -> None:
+        self.order, self.sending = order, order.sending
+        self.way: Way = order.way
+        self.key, self.listed, self.row, self.half_done = key, listed, row, half_done
 
     async def run(self) -> Outcome:
         """Raises Unreachable, Refused."""
@@ -68,7 +77,7 @@ class Errand:
             return outcome
         size = self.listed.size if self.listed else 0
         server = self.sending.server
-        by_here = size <= LARGE and (server is None or server.off) and not self.dry
+        by_here = size <= LARGE and (server is None or server.off) and not self.order.dry
         got = await (source.get if by_here else source.look)(self.key)
         if got is None:
             return await self._gone()
@@ -78,7 +87,7 @@ class Errand:
             return Outcome(self.key, self.row, f"{target.cloud} can't hold its name: {why}")
         if why := target.unfit(got.properties):
             return Outcome(self.key, self.row, why)
-        return await (self._would_write(got) if self.dry else self._write(got))
+        return await (self._would_write(got) if self.order.dry else self._write(got))
 
     async def _would_write(self, got: Got) -> Outcome:
         there = await self.sending.target.stat(self.key)
@@ -123,9 +132,9 @@ class Errand:
                 etag = there.etag
         if etag is None:
             return Outcome(self.key, None)
-        if self.dry:
+        if self.order.dry:
             return Outcome(self.key, None, deleted=True)
-        if not self.may_delete():
+        if not self.order.may_delete():
             return Outcome(self.key, self.row, f"deleted, but still on {target.cloud}: too many are at once")
         try:
             await target.delete(self.key, etag)
@@ -140,7 +149,7 @@ class Errand:
         def intend(mark: str, by: str) -> None:
             nonlocal sent, rung
             sent, rung = mark, by
-            self.intend(self.key, mark)
+            self.order.intend(self.key, mark)
 
         for _ in range(TRIES):
             try:

@@ -8,7 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -23,6 +23,11 @@ WATERMARK = 2**20
 """Bytes of a streamed body that may wait in memory for the network."""
 
 
+NAMES: dict[bytes, str] = {}
+MOST_NAMES = 1000
+"""The headers' names as they came, in lower case: the same few come all the time."""
+
+
 class Broken(Exception):
     """The connection ended, or said what isn't HTTP, before the answer was whole. `clean`: no byte of it had come."""
 
@@ -31,13 +36,15 @@ class Broken(Exception):
         self.clean = clean
 
 
-@dataclass(slots=True)
 class Raw:
     """Header names are in lower case. `body` is None if it is longer than what was asked for at most."""
 
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    body: bytes | None = b""
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body: bytes | None = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +185,12 @@ class Wire(asyncio.Protocol):
     # what the parser tells
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.raw.headers[name.decode("latin-1").lower()] = value.decode("utf-8", "surrogateescape")
+        known = NAMES.get(name)
+        if known is None:
+            known = name.decode("latin-1").lower()
+            if len(NAMES) < MOST_NAMES:
+                NAMES[name] = known
+        self.raw.headers[known] = value.decode("utf-8", "surrogateescape")
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None, "it is what tells this"

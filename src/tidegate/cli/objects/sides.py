@@ -33,6 +33,7 @@ OPTIONS = (
                  help="Hold keys that Blob can't hold under a name that tells them, instead of leaving them."),
     click.option("--leave-tags", is_flag=True, help="Neither read nor write tags."),
 )  # fmt: skip
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 FIELDS = {
     "region": "--region",
     "profile": "--profile",
@@ -57,6 +58,9 @@ def bucket(given: dict[str, Any]) -> Bucket:
     aws |= {"endpoint": given.pop("source_endpoint"), "peer": given.pop("source_peer")}
     aws |= {"events": given.pop("events", None), "region": given.pop("region") or _region(aws["profile"])}
     azure = blob.groupdict() | {"endpoint": given.pop("target_endpoint")}
+    if not aws["profile"] and os.environ.keys() >= ENVIRONMENT and "AWS_SESSION_TOKEN" not in os.environ:
+        # where AWS's own chain begins; without loading it
+        aws |= {"access_key": "env:AWS_ACCESS_KEY_ID", "secret_key": "env:AWS_SECRET_ACCESS_KEY"}
     names, tags = given.pop("map_names"), given.pop("leave_tags")
     try:
         return Bucket.model_validate(
