@@ -31,6 +31,7 @@ class BlobSide:
     cloud: Cloud = "azure"
 
     def __init__(self, store: str, spec: AzureContainer, http: Http) -> None:
+        self.spec = spec
         self.where = f"{store} on azure (container {spec.container})"
         endpoint = (spec.endpoint or f"https://{spec.account}.blob.core.windows.net").rstrip("/")
         self.url = f"{endpoint}/{spec.container}"
@@ -144,6 +145,10 @@ class BlobSide:
             raise Changed
         if answer.status == 404:
             self._not_there(answer)
+
+    async def ask(self, request: Request, fine: set[int], at_most: int | None = None) -> Answer:
+        """What only the preflight asks for. Raises Unreachable, Refused."""
+        return await self._asker.ask(request, fine, at_most)
 
     async def _unless_changed(self, request: Request) -> Answer:
         answer = await self._asker.ask(request, {201, *CHANGED})

@@ -71,7 +71,7 @@ class BucketMove:
         return self.sides[cloud].where
 
     async def facts(self) -> BucketFacts:
-        return await read_facts(self.aws, self.azure, self.events, begun=self.phase is not None)
+        return await read_facts(self.aws, self.azure, self.events, begun=self.phase is not None, at_once=AT_ONCE)
 
     async def copy(self, note: Callable[[str], None]) -> None:
         """Every object. What an earlier process has copied isn't copied again."""

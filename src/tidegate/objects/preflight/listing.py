@@ -1,0 +1,206 @@
+"""One pass over all that the bucket lists: counts, sizes, storage classes, names, checksums, and a sample."""
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree as ET
+
+from pydantic import Field
+
+from tidegate.errors import TidegateError
+from tidegate.objects.preflight.check import Asked, Asks, counted, judged, listed, size
+from tidegate.objects.preflight.ladder import Ladder, LadderFacts
+from tidegate.objects.preflight.names import NameFacts, Names
+from tidegate.objects.signing import Request
+from tidegate.runbook.step import Finding
+
+__all__ = ["ARCHIVED", "Entry", "ListingFacts", "judge_listing", "read_listing"]
+
+ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
+"""Storage classes of which nothing can be read before it is restored. GLACIER_IR answers at once."""
+ONE_PUT = 5 * 2**30
+"""S3 takes no more in one request."""
+LARGEST = 50_000 * 4000 * 2**20
+"""Blocks times their size: "Scalability and performance targets for Blob storage"."""
+UP_TO = {
+    "4 KiB": 4 * 2**10,
+    "64 KiB": 64 * 2**10,
+    "1 MiB": 2**20,
+    "8 MiB": 8 * 2**20,
+    "64 MiB": 64 * 2**20,
+    "1 GiB": 2**30,
+    "5 GiB": ONE_PUT,
+    "5 TiB": 5 * 2**40,
+    "50 TiB": 50 * 2**40,
+}
+
+
+class Entry(NamedTuple):
+    """`restored`: of an archived one: a copy can be read, is being made, or neither (empty)."""
+
+    key: str
+    size: int
+    etag: str
+    storage_class: str
+    algorithms: tuple[str, ...]
+    whole: bool
+    restored: str
+
+
+class Held(NamedTuple):
+    objects: int
+    bytes: int
+
+
+class ListingFacts(Asked):
+    """`sizes`: objects by the size that they don't exceed; `classes`: by storage class.
+
+    `unreadable`: archived, without a restored copy; `restoring`: of those, on their way.
+    """
+
+    objects: int
+    bytes: int
+    largest: int
+    largest_key: str
+    sizes: dict[str, Held]
+    classes: dict[str, Held]
+    restored: Held
+    restoring: Held
+    unreadable: Held
+    over_one_put: int
+    names: NameFacts
+    ladder: LadderFacts
+
+
+async def read_listing(
+    aws: Asks, names: Names, prefix: str, sampled: int, seed: int
+) -> tuple[ListingFacts, list[Entry]]:
+    """With `sampled` of its objects, each as likely as any other. Raises Refused if the bucket can't be listed."""
+    chance = random.Random(seed)
+    sample: list[Entry] = Field(default_factory=list[Entry])
+    counts: dict[str, Counter[str]] = {"objects": Counter(), "bytes": Counter()}
+    ladder = Ladder()
+    objects = total = largest = over = 0
+    largest_key = ""
+    async for each in _entries(aws, prefix):
+        objects, total = objects + 1, total + each.size
+        if each.size > largest or not largest_key:
+            largest, largest_key = each.size, each.key
+        over += each.size > ONE_PUT
+        state = (each.restored or "unreadable") if each.storage_class in ARCHIVED else ""
+        for group in (f"size {_up_to(each.size)}", f"class {each.storage_class}", *((state,) if state else ())):
+            counts["objects"][group] += 1
+            counts["bytes"][group] += each.size
+        names.see(each.key)
+        ladder.see(each.size, each.etag, each.algorithms, whole=each.whole)
+        if len(sample) < sampled:
+            sample.append(each)
+        elif (place := chance.randrange(objects)) < sampled:
+            sample[place] = each
+
+    def held(group: str) -> Held:
+        return Held(counts["objects"][group], counts["bytes"][group])
+
+    restoring = held("restoring")
+    facts = ListingFacts(
+        objects=objects,
+        bytes=total,
+        largest=largest,
+        largest_key=largest_key,
+        sizes={name: held(f"size {name}") for name in UP_TO if counts["objects"][f"size {name}"]},
+        classes={g.removeprefix("class "): held(g) for g in sorted(counts["objects"]) if g.startswith("class ")},
+        restored=held("restored"),
+        restoring=restoring,
+        unreadable=Held(*(one + two for one, two in zip(held("unreadable"), restoring, strict=True))),
+        over_one_put=over,
+        names=names.facts(),
+        ladder=ladder.facts(),
+    )
+    return facts, sample
+
+
+async def _entries(aws: Asks, prefix: str) -> AsyncIterator[Entry]:
+    query = {"list-type": "2", "encoding-type": "url"} | ({"prefix": prefix} if prefix else {})
+    headers = {"x-amz-optional-object-attributes": "RestoreStatus"}
+    while True:
+        answer = await aws.ask(Request("GET", aws.url, dict(query), headers), {200})
+        try:
+            root = ET.fromstring(answer.body or b"")  # noqa: S314 - from S3 itself
+        except ET.ParseError as error:
+            raise TidegateError(f"its listing can't be read: {error}", where=aws.where) from None
+        for each in root.iterfind("{*}Contents"):
+            yield _entry(each)
+        if root.findtext("{*}IsTruncated") != "true":
+            return
+        query["continuation-token"] = root.findtext("{*}NextContinuationToken") or ""
+
+
+def _entry(element: ET.Element) -> Entry:
+    fields: dict[str, str] = Field(default_factory=dict[str, str])
+    algorithms: list[str] = Field(default_factory=list[str])
+    restored = ""
+    for child in element:
+        name = child.tag.rpartition("}")[2]
+        if name == "ChecksumAlgorithm":
+            algorithms.append(child.text or "")
+        elif name == "RestoreStatus":
+            restored = "restoring" if child.findtext("{*}IsRestoreInProgress") == "true" else "restored"
+        else:
+            fields[name] = child.text or ""
+    etag = fields.get("ETag", "").strip('"')
+    return Entry(
+        key=unquote_plus(fields.get("Key", "")),
+        size=int(fields.get("Size") or 0),
+        etag=etag,
+        storage_class=fields.get("StorageClass") or "STANDARD",
+        algorithms=tuple(algorithms),
+        whole=fields.get("ChecksumType", "COMPOSITE" if "-" in etag else "FULL_OBJECT") == "FULL_OBJECT",
+        restored=restored,
+    )
+
+
+def _up_to(count: int) -> str:
+    return next((name for name, most in UP_TO.items() if count <= most), "50 TiB")
+
+
+def judge_listing(where: str, facts: ListingFacts) -> list[Finding]:
+    sizes = ", ".join(f"{held.objects:,} up to {name}" for name, held in facts.sizes.items())
+    classes = ", ".join(f"{held.objects:,} {name} ({size(held.bytes)})" for name, held in facts.classes.items())
+    cut = f"; {facts.over_one_put:,} above 5 GiB go in blocks, and home in parts" if facts.over_one_put else ""
+    coming = f", {facts.restoring.objects:,} of them on their way" if facts.restoring.objects else ""
+    archived = counted(facts.unreadable.objects, "object")
+    return [
+        judged(
+            "contents",
+            where,
+            f"{counted(facts.objects, 'object')}, {size(facts.bytes)}: {sizes}",
+            wrong="" if facts.objects else "there is no object in the bucket, or none under the prefix",
+            mend="see whether bucket and prefix are the right ones, or go on with none",
+            verdict="inconclusive",
+        ),
+        judged(
+            "sizes",
+            where,
+            f"the largest object has {size(facts.largest)}{cut}",
+            wrong=f"{facts.largest_key!r} has {size(facts.largest)}; a blob holds {size(LARGEST)}"
+            if facts.largest > LARGEST
+            else "",
+            mend="split it",
+        ),
+        judged(
+            "archived",
+            where,
+            f"every object can be read without being restored ({classes})"
+            if not facts.restored.objects
+            else f"{counted(facts.restored.objects, 'archived object')} of {size(facts.restored.bytes)} are restored: "
+            "copy them before that expires",
+            wrong=f"{archived} of {size(facts.unreadable.bytes)} must be restored before they can be read{coming} "
+            f"({listed([name for name in facts.classes if name in ARCHIVED])})"
+            if facts.unreadable.objects
+            else "",
+            mend="restore them (S3 Batch Operations, or restore-object), for as many days as the copy takes; "
+            "on Azure set the tier Archive or Cold afterwards",
+        ),
+    ]

@@ -1,0 +1,182 @@
+"""Names, in one pass over a sorted listing, in constant memory: held as they are, folded, or in each other's way.
+
+Blob keeps a leading / and //, and a name that ends with /, in a flat namespace. In a hierarchical one a name is a path:
+a file and a directory can't share it, // is one /, and a name that ends with / is a directory. Sources: "Naming and
+Referencing Containers, Blobs, and Metadata" and "Azure Data Lake Storage hierarchical namespace", learn.microsoft.com.
+"""
+
+import re
+
+from pydantic import Field
+
+from tidegate.objects.names import refused_by_blob
+from tidegate.objects.preflight.check import Asked, Asks, judged, listed, url_of
+from tidegate.objects.signing import Request
+from tidegate.runbook.step import Finding
+
+__all__ = ["NameFacts", "Names", "folded", "judge_names", "judge_paths", "read_collisions"]
+
+KEPT = 100
+"""Names that are kept to be shown, and looked up under what they would become."""
+DEEPEST = 61
+"""Segments in a hierarchical namespace: 63, with the container's and the host's."""
+
+
+class NameFacts(Asked):
+    """`refused`: the first keys that Blob can't hold, with the reason; `collisions`: of those, two that become one.
+
+    `both`: keys that are a file and a folder of others. `sorted`: the listing was, or `both` isn't complete.
+    """
+
+    refused: dict[str, str] = Field(default_factory=dict[str, str])
+    refused_count: int = 0
+    collisions: list[tuple[str, str]] = Field(default_factory=list[tuple[str, str]])
+    both: list[str] = Field(default_factory=list[str])
+    both_count: int = 0
+    leading: int = 0
+    doubled: int = 0
+    folders: int = 0
+    deep: int = 0
+    sorted: bool = True
+
+
+class Names:
+    """`see` takes the keys in order. A blob is named `there` and what follows `here` in its key."""
+
+    def __init__(self, here: str = "", there: str = "") -> None:
+        self._cut, self._there = len(here), there
+        self._refused: dict[str, str] = {}
+        self._both: list[str] = []
+        self._refused_count = self._both_count = self._leading = self._doubled = self._folders = self._deep = 0
+        self._sorted = True
+        self._last = ""
+        self._open: list[tuple[str, bool]] = []
+        """Keys that the present one begins with, each with whether it was told: `a!` sorts between `a` and `a/b`."""
+
+    def see(self, key: str) -> None:
+        name = self._there + key[self._cut :]
+        if why := refused_by_blob(name):
+            self._refused_count += 1
+            if len(self._refused) < KEPT:
+                self._refused[key] = why
+        self._leading += name.startswith("/")
+        self._doubled += "//" in name
+        self._folders += name.endswith("/")
+        self._deep += name.count("/") >= DEEPEST
+        self._sorted &= key > self._last or not self._last
+        self._last = key
+        self._nest(key)
+
+    def _nest(self, key: str) -> None:
+        while self._open and not key.startswith(self._open[-1][0]):
+            self._open.pop()
+        for place, (above, told) in enumerate(self._open):
+            # `a/` is the folder itself, not a file beside it
+            if not told and key.startswith(f"{above}/"):
+                self._open[place] = (above, True)
+                self._both_count += 1
+                self._both += [above] if len(self._both) < KEPT else []
+        if not key.endswith("/"):
+            self._open.append((key, False))
+
+    def facts(self) -> NameFacts:
+        return NameFacts(
+            refused=self._refused,
+            refused_count=self._refused_count,
+            both=self._both,
+            both_count=self._both_count,
+            leading=self._leading,
+            doubled=self._doubled,
+            folders=self._folders,
+            deep=self._deep,
+            sorted=self._sorted,
+        )
+
+
+def folded(key: str) -> str:
+    """What Blob, or a client's path handling before it, makes of a name that it doesn't hold as it is."""
+    segments: list[str] = Field(default_factory=list[str])
+    for segment in key.replace("\\", "/").split("/"):
+        if segment == "..":
+            segments[-1:] = []
+        elif segment != ".":
+            segments.append(re.sub(r"\.+$", "", segment))
+    return "/".join(segments)
+
+
+async def read_collisions(aws: Asks, facts: NameFacts) -> NameFacts:
+    """Of the kept names that can't be held: which would become the name of another object."""
+    found: list[tuple[str, str]] = Field(default_factory=list[tuple[str, str]])
+    seen: dict[str, str] = Field(default_factory=dict[str, str])
+    for key in facts.refused:
+        name = folded(key)
+        if name in seen:
+            found.append((seen[name], key))
+        elif name and name != key:
+            answer = await aws.ask(Request("HEAD", url_of(aws, name)), {200, 400, 403, 404})
+            if answer.status in {200, 400}:  # 400: there, encrypted with a customer's key
+                found.append((name, key))
+        seen.setdefault(name, key)
+    return facts.model_copy(update={"collisions": found})
+
+
+def judge_names(where: str, facts: NameFacts) -> list[Finding]:
+    """`where`: the target."""
+    refused = listed([f"{key!r} ({why})" for key, why in facts.refused.items()], facts.refused_count)
+    kept = [
+        f"{facts.leading:,} begin with /" if facts.leading else "",
+        f"{facts.doubled:,} hold //" * bool(facts.doubled),
+    ]
+    odd = " and ".join(filter(None, kept))
+    clients = f"; {odd}: Blob keeps them, but some client libraries cut slashes off" if odd else ""
+    return [
+        judged(
+            "names",
+            where,
+            f"Blob can hold every name{clients}",
+            wrong=f"Blob can't hold {facts.refused_count:,} names as they are: {refused}"
+            if facts.refused_count
+            else "",
+            mend="rename these objects on AWS",
+        ),
+        judged(
+            "names.folded",
+            where,
+            "no two names would become one",
+            wrong=f"two names would become one: {listed([f'{one!r} and {two!r}' for one, two in facts.collisions])}"
+            if facts.collisions
+            else "",
+            mend="rename one of each on AWS",
+        ),
+    ]
+
+
+def judge_paths(where: str, facts: NameFacts, hierarchical: bool | None) -> Finding:
+    """What a hierarchical namespace can't hold; `hierarchical`: whether it is one, None if nobody may know."""
+    wrong = [
+        f"{facts.both_count:,} names are a file and a folder of others: "
+        + listed([repr(key) for key in facts.both], facts.both_count)
+        if facts.both_count
+        else "",
+        f"{facts.doubled:,} names hold //, which becomes /" if facts.doubled else "",
+        f"{facts.leading:,} names begin with /, which is cut off" if facts.leading else "",
+        f"{facts.folders:,} names end with /, which makes them directories" if facts.folders else "",
+        f"{facts.deep:,} names have more than {DEEPEST} segments" if facts.deep else "",
+        "" if facts.sorted else "the listing isn't sorted, so not every name that is a file and a folder was seen",
+    ]
+    said = "; ".join(filter(None, wrong))
+    mend = "take an account without a hierarchical namespace, or rename these objects on AWS"
+    if hierarchical:
+        message = "the account has a hierarchical namespace, and every name is a path of its own"
+        return judged(
+            "names.paths",
+            where,
+            message,
+            wrong=f"the account's namespace is hierarchical: {said}" * bool(said),
+            mend=mend,
+        )
+    if hierarchical is None:
+        message = "whether the account's namespace is hierarchical can't be read; every name would be held in one too"
+        wrong_if = f"if the account's namespace is hierarchical (it can't be read): {said}" if said else ""
+        return judged("names.paths", where, message, wrong=wrong_if, mend=mend, verdict="inconclusive")
+    return judged("names.paths", where, "the account's namespace is flat")
