@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from pydantic import Field
 
-from tidegate.objects.preflight.check import Asked, Setting, elements, judged, listed, text
+from tidegate.objects.preflight.check import Asked, Setting, counted, elements, judged, listed, text
 from tidegate.runbook.step import Finding
 
 __all__ = ["HeardFacts", "Listener", "judge_heard", "tell_heard"]
@@ -87,7 +87,7 @@ def judge_heard(where: str, facts: HeardFacts) -> list[Finding]:
         return [*found, judged("events", where, message)]
     missing = _unheard(ours, facts.prefix)
     queue = facts.queue.rpartition("/")[2]
-    told = f"S3 tells every change to {queue} ({facts.waiting:,} messages wait); whether somebody else takes messages "
+    told = f"S3 tells every change to {queue} ({counted(facts.waiting, 'message')} in it); whether somebody else takes messages "
     told += "from it can't be known: keep it to this migration alone"
     if denied or (missing and via):
         why = denied or f"can't be known: it isn't told directly, perhaps through {listed([each.arn for each in via])}"

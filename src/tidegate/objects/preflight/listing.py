@@ -7,8 +7,6 @@ from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
-from pydantic import Field
-
 from tidegate.errors import TidegateError
 from tidegate.objects.preflight.check import Asked, Asks, counted, judged, listed, size
 from tidegate.objects.preflight.ladder import Ladder, LadderFacts
@@ -79,7 +77,7 @@ async def read_listing(
 ) -> tuple[ListingFacts, list[Entry]]:
     """With `sampled` of its objects, each as likely as any other. Raises Refused if the bucket can't be listed."""
     chance = random.Random(seed)
-    sample: list[Entry] = Field(default_factory=list[Entry])
+    sample: list[Entry] = []
     counts: dict[str, Counter[str]] = {"objects": Counter(), "bytes": Counter()}
     ladder = Ladder()
     objects = total = largest = over = 0
@@ -138,8 +136,8 @@ async def _entries(aws: Asks, prefix: str) -> AsyncIterator[Entry]:
 
 
 def _entry(element: ET.Element) -> Entry:
-    fields: dict[str, str] = Field(default_factory=dict[str, str])
-    algorithms: list[str] = Field(default_factory=list[str])
+    fields: dict[str, str] = {}
+    algorithms: list[str] = []
     restored = ""
     for child in element:
         name = child.tag.rpartition("}")[2]

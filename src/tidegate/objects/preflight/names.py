@@ -10,7 +10,7 @@ import re
 from pydantic import Field
 
 from tidegate.objects.names import refused_by_blob
-from tidegate.objects.preflight.check import Asked, Asks, judged, listed, url_of
+from tidegate.objects.preflight.check import Asked, Asks, counted, judged, listed, url_of
 from tidegate.objects.signing import Request
 from tidegate.runbook.step import Finding
 
@@ -95,7 +95,7 @@ class Names:
 
 def folded(key: str) -> str:
     """What Blob, or a client's path handling before it, makes of a name that it doesn't hold as it is."""
-    segments: list[str] = Field(default_factory=list[str])
+    segments: list[str] = []
     for segment in key.replace("\\", "/").split("/"):
         if segment == "..":
             segments[-1:] = []
@@ -106,8 +106,8 @@ def folded(key: str) -> str:
 
 async def read_collisions(aws: Asks, facts: NameFacts) -> NameFacts:
     """Of the kept names that can't be held: which would become the name of another object."""
-    found: list[tuple[str, str]] = Field(default_factory=list[tuple[str, str]])
-    seen: dict[str, str] = Field(default_factory=dict[str, str])
+    found: list[tuple[str, str]] = []
+    seen: dict[str, str] = {}
     for key in facts.refused:
         name = folded(key)
         if name in seen:
@@ -123,18 +123,14 @@ async def read_collisions(aws: Asks, facts: NameFacts) -> NameFacts:
 def judge_names(where: str, facts: NameFacts) -> list[Finding]:
     """`where`: the target."""
     refused = listed([f"{key!r} ({why})" for key, why in facts.refused.items()], facts.refused_count)
-    kept = [
-        f"{facts.leading:,} begin with /" if facts.leading else "",
-        f"{facts.doubled:,} hold //" * bool(facts.doubled),
-    ]
-    odd = " and ".join(filter(None, kept))
+    odd = " and ".join(filter(None, (_some(facts.leading, "begin with /"), _some(facts.doubled, "hold //"))))
     clients = f"; {odd}: Blob keeps them, but some client libraries cut slashes off" if odd else ""
     return [
         judged(
             "names",
             where,
             f"Blob can hold every name{clients}",
-            wrong=f"Blob can't hold {facts.refused_count:,} names as they are: {refused}"
+            wrong=f"Blob can't hold {counted(facts.refused_count, 'name')} as they are: {refused}"
             if facts.refused_count
             else "",
             mend="rename these objects on AWS",
@@ -153,30 +149,29 @@ def judge_names(where: str, facts: NameFacts) -> list[Finding]:
 
 def judge_paths(where: str, facts: NameFacts, hierarchical: bool | None) -> Finding:
     """What a hierarchical namespace can't hold; `hierarchical`: whether it is one, None if nobody may know."""
+    both = listed([repr(key) for key in facts.both], facts.both_count)
     wrong = [
-        f"{facts.both_count:,} names are a file and a folder of others: "
-        + listed([repr(key) for key in facts.both], facts.both_count)
-        if facts.both_count
-        else "",
-        f"{facts.doubled:,} names hold //, which becomes /" if facts.doubled else "",
-        f"{facts.leading:,} names begin with /, which is cut off" if facts.leading else "",
-        f"{facts.folders:,} names end with /, which makes them directories" if facts.folders else "",
-        f"{facts.deep:,} names have more than {DEEPEST} segments" if facts.deep else "",
-        "" if facts.sorted else "the listing isn't sorted, so not every name that is a file and a folder was seen",
+        _some(facts.both_count, "are a file, and a folder of others") + f" ({both})" * bool(facts.both_count),
+        _some(facts.doubled, "hold //, which becomes /"),
+        _some(facts.leading, "begin with /, which is cut off"),
+        _some(facts.folders, "end with /, which makes them directories"),
+        _some(facts.deep, f"have more than {DEEPEST} segments"),
+        "" if facts.sorted else "the listing isn't sorted, so not every file that is a folder too was seen",
     ]
     said = "; ".join(filter(None, wrong))
-    mend = "take an account without a hierarchical namespace, or rename these objects on AWS"
-    if hierarchical:
-        message = "the account has a hierarchical namespace, and every name is a path of its own"
-        return judged(
-            "names.paths",
-            where,
-            message,
-            wrong=f"the account's namespace is hierarchical: {said}" * bool(said),
-            mend=mend,
-        )
-    if hierarchical is None:
-        message = "whether the account's namespace is hierarchical can't be read; every name would be held in one too"
-        wrong_if = f"if the account's namespace is hierarchical (it can't be read): {said}" if said else ""
-        return judged("names.paths", where, message, wrong=wrong_if, mend=mend, verdict="inconclusive")
-    return judged("names.paths", where, "the account's namespace is flat")
+    if hierarchical is False:
+        return judged("names.paths", where, "the account's namespace is flat")
+    known = "the account's namespace is hierarchical"
+    unknown = "whether the account's namespace is hierarchical may not be read"
+    return judged(
+        "names.paths",
+        where,
+        f"{known if hierarchical else unknown}; every name is a path of its own",
+        wrong=f"{known if hierarchical else f'{unknown}; if it is'}: {said}" if said else "",
+        mend="take an account without a hierarchical namespace, or rename these objects on AWS",
+        verdict="fail" if hierarchical else "inconclusive",
+    )
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} names {what}" if count else ""

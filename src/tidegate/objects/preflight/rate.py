@@ -12,7 +12,7 @@ from tidegate.runbook.step import Finding
 
 __all__ = ["RateFacts", "estimate", "judge_rate", "read_rate"]
 
-SECONDS, BYTES = 3.0, 64 * 2**20
+SECONDS, BYTES, OBJECTS = 3.0, 64 * 2**20, 64
 """At most, of reading."""
 SPREAD = 2.0
 """What azure takes to write isn't measured."""
@@ -36,7 +36,7 @@ async def read_rate(aws: Asks, sample: Sequence[Looked], at_once: int, source: f
 
     async def read() -> None:
         nonlocal objects, done
-        while waiting and done < BYTES:
+        while waiting and done < BYTES and objects < OBJECTS:
             each = waiting.pop()
             headers = {"range": f"bytes=0-{LARGE - 1}"} if each.size > LARGE else {}
             answer = await aws.ask(
@@ -77,8 +77,8 @@ def judge_rate(where: str, facts: RateFacts, objects: int, count: int) -> Findin
         where,
         f"the copy takes about {shortest} to {longest}, if this machine does it alone: aws answered "
         f"{facts.source:,.0f} requests a second and azure {facts.target:,.0f}, {facts.at_once} at once; "
-        f"{size(facts.bytes)} of {counted(facts.objects, 'object')} were read at {size(speed)} a second; writing wasn't "
-        "measured",
+        f"{counted(facts.objects, 'object')} of {size(facts.bytes)} were read at {size(speed)} a second; "
+        "writing wasn't measured",
         wrong="" if found or not objects else "how long the copy takes isn't known: no object could be read",
         mend="see why none can be read",
         verdict="inconclusive",

@@ -83,19 +83,12 @@ def judge_rights(aws_where: str, azure_where: str, aws: RightsFacts, azure: Righ
     home = "the login may bring changes home: write, tag and delete objects"
     found = [
         judged(
-            "azure.write",
-            azure_where,
-            there,
-            wrong="the login may not write blobs" if azure.put is False else "",
-            mend="the role Storage Blob Data Owner on the container, or a SAS with racwdlt",
-        ),
-        judged(
             "azure.rights",
             azure_where,
             there,
             wrong=_lacking(azure, "blobs") or azure.why,
             mend="the role Storage Blob Data Owner on the container (to tag, too), or a SAS with racwdlt",
-            verdict="inconclusive",
+            verdict="fail" if azure.put is False else "inconclusive",
         ),
         judged(
             "aws.rights",

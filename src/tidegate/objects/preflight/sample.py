@@ -105,7 +105,7 @@ async def _look(aws: Asks, entry: Entry) -> Looked | None:
 
 
 async def _complete(aws: Asks, looked: Looked, *, acl: bool, tags: bool) -> Looked:
-    change: dict[str, object] = Field(default_factory=dict[str, object])
+    change: dict[str, object] = {}
     if tags and looked.answer == "ok":
         change["tags"] = await _tags(aws, looked.key)
     if acl and looked.answer == "ok":
@@ -126,7 +126,7 @@ async def _tags(aws: Asks, key: str) -> dict[str, str] | None:
 def grants(acl: bytes) -> list[str]:
     """What an ACL grants to others than the owner, such as `READ to AllUsers`."""
     owner = next((text(each, "ID") for each in elements(acl, "Owner")), "")
-    found: list[str] = Field(default_factory=list[str])
+    found: list[str] = []
     for grant in elements(acl, "Grant"):
         who = grant.find("{*}Grantee")
         if who is None or (owner and text(who, "ID") == owner):

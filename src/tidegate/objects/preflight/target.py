@@ -68,7 +68,7 @@ async def read_target(azure: BlobSide, *, begun: bool, at_once: int) -> TargetFa
 
 async def _account(azure: BlobSide) -> dict[str, str]:
     """A SAS may only do for the container."""
-    found: dict[str, str] = Field(default_factory=dict[str, str])
+    found: dict[str, str] = {}
     for url in (f"{azure.url.rpartition('/')[0]}/", azure.url):
         query = {"restype": "account", "comp": "properties"}
         answer = await azure.ask(Request("GET", url, query), {200, 400, 403, 404, 409})
