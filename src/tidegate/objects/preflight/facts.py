@@ -73,7 +73,7 @@ async def read_facts(
         left_behind=tell_left_behind(settings),
         heard=tell_heard(settings["notification"], settings["lifecycle"], queue, waiting, prefix),
         target=target,
-        aws_rights=await prove_aws(aws, versioned=bool(history.versioning)),
+        aws_rights=await prove_aws(aws, versioned=bool(history.versioning), locked=bool(history.lock)),
         azure_rights=await prove_azure(azure, there=target.state != "absent"),
         rate=await read_rate(aws, sample.objects, at_once, sample.requests_per_second, target.requests_per_second),
     )

@@ -87,8 +87,8 @@ def judge_heard(where: str, facts: HeardFacts) -> list[Finding]:
         return [*found, judged("events", where, message)]
     missing = _unheard(ours, facts.prefix)
     queue = facts.queue.rpartition("/")[2]
-    told = f"S3 tells every change to {queue} ({counted(facts.waiting, 'message')} in it); whether somebody else takes messages "
-    told += "from it can't be known: keep it to this migration alone"
+    told = f"S3 tells every change to {queue} ({counted(facts.waiting, 'message')} in it); whether somebody else takes "
+    told += "messages from it can't be known: keep it to this migration alone"
     if denied or (missing and via):
         why = denied or f"can't be known: it isn't told directly, perhaps through {listed([each.arn for each in via])}"
         mend = f"grant {RIGHT}" if denied else "see that the topic passes all of them on, without a filter"

@@ -151,7 +151,7 @@ def judge_paths(where: str, facts: NameFacts, hierarchical: bool | None) -> Find
     """What a hierarchical namespace can't hold; `hierarchical`: whether it is one, None if nobody may know."""
     both = listed([repr(key) for key in facts.both], facts.both_count)
     wrong = [
-        _some(facts.both_count, "are a file, and a folder of others") + f" ({both})" * bool(facts.both_count),
+        _some(facts.both_count, f"are a file, and a folder of others ({both})"),
         _some(facts.doubled, "hold //, which becomes /"),
         _some(facts.leading, "begin with /, which is cut off"),
         _some(facts.folders, "end with /, which makes them directories"),

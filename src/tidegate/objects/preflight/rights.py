@@ -45,8 +45,10 @@ async def prove_azure(azure: BlobSide, *, there: bool) -> RightsFacts:
     return await _prove(azure, {"x-ms-blob-type": "BlockBlob"}, "x-ms-tags")
 
 
-async def prove_aws(aws: S3Side, *, versioned: bool) -> RightsFacts:
-    """In a bucket with versions nothing is asked to be deleted: where conditions aren't heeded, a marker would stay."""
+async def prove_aws(aws: S3Side, *, versioned: bool, locked: bool) -> RightsFacts:
+    """Where a server that heeds no condition would keep a delete marker, or a locked object, that isn't tried."""
+    if locked:
+        return RightsFacts(why="the bucket has an Object Lock, in which the right to write isn't tried")
     return await _prove(aws, {}, "x-amz-tagging", may_delete=not versioned)
 
 

@@ -16,7 +16,7 @@ __all__ = ["TargetFacts", "judge_target", "read_target"]
 
 NAME = re.compile(r"(\$root|\$web|\$logs|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*)")
 """Of a container."""
-ASKED = 2
+ASKED = 1
 """Requests for each place at once, to see how fast the account answers."""
 
 
