@@ -11,7 +11,7 @@ from tidegate.objects.preflight import judge, read_facts
 from tidegate.objects.preflight.check import read_setting
 from tidegate.objects.preflight.listing import read_listing
 from tidegate.objects.preflight.names import Names
-from tidegate.objects.preflight.rights import judge_rights, prove_aws, prove_azure
+from tidegate.objects.preflight.rights import RightsFacts, judge_rights, prove_aws, prove_azure
 from tidegate.objects.preflight.sample import read_sample
 
 NOWHERE = "http://127.0.0.1:1"
@@ -228,8 +228,20 @@ async def test_what_may_not_be_read_is_never_a_pass(receipts):
         assert f"grant {right}" in said(facts.findings, check)
 
 
-async def test_a_server_without_a_setting_is_no_finding():
-    assert (await read_setting(Canned({("GET", "accelerate"): 501}), "accelerate")).state == "none"
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ((501, {}), "none"),
+        ((400, {}, b"<Error><Code>UnsupportedArgument</Code></Error>"), "none"),
+        ((400, {}), "denied"),
+        ((405, {}), "denied"),
+        ((403, {}), "denied"),
+        ((404, {}), "unset"),
+    ],
+)
+async def test_only_what_the_server_says_is_not_set_passes(answer, state):
+    """405: policies are told to nobody of another account (contract: GetBucketPolicy)."""
+    assert (await read_setting(Canned({("GET", "policy"): answer}), "policy")).state == state
 
 
 async def test_objects_of_a_customers_key_and_those_that_may_not_be_read_are_told_apart():
@@ -269,13 +281,14 @@ async def test_rights_to_write_are_proved_without_a_write(receipts):
         ({("DELETE", "*"): 404, ("PUT", "*"): 412}, True, True, True, {}),
         ({("DELETE", "*"): 403, ("PUT", "*"): 412}, True, True, False, {"azure.rights": "inconclusive"}),
         ({("DELETE", "*"): 403, ("PUT", "*"): 403}, False, False, False, {"azure.rights": "fail"}),
+        ({("DELETE", "*"): 404, ("PUT", "*"): 400}, None, None, True, {"azure.rights": "inconclusive"}),
         ({("DELETE", "*"): 202, ("PUT", "*"): 201}, True, True, True, {"azure.conditions": "fail"}),
     ],
 )
 async def test_a_right_that_is_missing_is_told(answers, put, tag, delete, verdict):
     facts = await prove_azure(Canned(answers), there=True)
     assert (facts.put, facts.tag, facts.delete) == (put, tag, delete)
-    fine = facts.model_copy(update={"put": True, "tag": True, "delete": True, "heeded": True, "why": ""})
+    fine = RightsFacts(put=True, tag=True, delete=True)
     assert verdicts(judge_rights("aws", "azure", fine, facts)) == verdict
 
 

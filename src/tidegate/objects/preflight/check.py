@@ -29,8 +29,8 @@ __all__ = [
 
 SHOWN = 5
 """Names in a message."""
-NO_SUCH_SETTING = {400, 405, 501}
-"""How servers that aren't AWS's answer for what they don't have."""
+NO_SUCH_SETTING = {"NotImplemented", "UnsupportedArgument", "UnsupportedOperation"}
+"""What servers call an error about a setting that they don't have."""
 
 
 class Asked(BaseModel):
@@ -50,7 +50,7 @@ class Asks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """denied: the login may not read it. none: the server has no such thing. `body`: of one that is set."""
+    """denied: the server doesn't tell this login. none: it has no such thing. `body`: of one that is set."""
 
     state: Literal["set", "unset", "denied", "none"]
     body: bytes = b""
@@ -58,14 +58,15 @@ class Setting:
 
 async def read_setting(side: Asks, name: str) -> Setting:
     """A sub-resource of the bucket, such as `lifecycle`. Raises Refused where the bucket isn't there."""
-    answer = await side.ask(Request("GET", side.url, {name: ""}), {200, 403, 404, *NO_SUCH_SETTING})
+    answer = await side.ask(Request("GET", side.url, {name: ""}), {200, 400, 403, 404, 405, 501})
     if answer.code == "NoSuchBucket":
         raise refused(answer, side.where)
-    if answer.status in NO_SUCH_SETTING:
+    if answer.status == 501 or answer.code in NO_SUCH_SETTING:
         return Setting("none")
     if answer.status == 200:
         return Setting("set", answer.body or b"")
-    return Setting("denied" if answer.status == 403 else "unset")
+    # 405: the bucket's policy is told to nobody of another account
+    return Setting("unset" if answer.status == 404 else "denied")
 
 
 def judged(

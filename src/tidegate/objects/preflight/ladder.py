@@ -24,6 +24,9 @@ SAYS: dict[Rung, str] = {
     "read": "both sides are read again",
 }
 MD5 = re.compile(r"[0-9a-f]{32}(-\d+)?")
+ONE = "0" * 32
+MANY = f"{ONE}-2"
+"""Each stands for all ETags of its shape."""
 
 
 def rung(etag: str, algorithms: tuple[str, ...], *, whole: bool, encrypted: bool) -> Rung:
@@ -46,17 +49,23 @@ class LadderFacts(Asked):
 
 
 class Ladder:
+    """Counts bytes by what decides about the rung; a million objects differ in few of these."""
+
     def __init__(self) -> None:
-        self._plain: Counter[Rung] = Counter()
-        self._encrypted: Counter[Rung] = Counter()
+        self._bytes: Counter[tuple[str, tuple[str, ...], bool]] = Counter()
 
     def see(self, count: int, etag: str, algorithms: tuple[str, ...], *, whole: bool) -> None:
         """An object of so many bytes, as it is listed."""
-        self._plain[rung(etag, algorithms, whole=whole, encrypted=False)] += count
-        self._encrypted[rung(etag, algorithms, whole=whole, encrypted=True)] += count
+        shape = (ONE if len(etag) == len(ONE) else MANY) if MD5.fullmatch(etag) else ""
+        self._bytes[shape, algorithms, whole] += count
 
     def facts(self) -> LadderFacts:
-        return LadderFacts(plain=dict(self._plain), encrypted=dict(self._encrypted))
+        plain: Counter[Rung] = Counter()
+        encrypted: Counter[Rung] = Counter()
+        for (etag, algorithms, whole), count in self._bytes.items():
+            plain[rung(etag, algorithms, whole=whole, encrypted=False)] += count
+            encrypted[rung(etag, algorithms, whole=whole, encrypted=True)] += count
+        return LadderFacts(plain=dict(plain), encrypted=dict(encrypted))
 
 
 def judge_ladder(where: str, facts: LadderFacts, encrypted: float | None) -> Finding:

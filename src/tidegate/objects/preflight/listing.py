@@ -1,7 +1,8 @@
 """One pass over all that the bucket lists: counts, sizes, storage classes, names, checksums, and a sample."""
 
 import random
-from collections import Counter
+import re
+from bisect import bisect_left
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 from urllib.parse import unquote_plus
@@ -33,6 +34,8 @@ UP_TO = {
     "5 TiB": 5 * 2**40,
     "50 TiB": 50 * 2**40,
 }
+SIZES = sorted(UP_TO.values())
+NAMESPACE = re.compile(rb' xmlns="[^"]*"')
 
 
 class Entry(NamedTuple):
@@ -78,40 +81,41 @@ async def read_listing(
     """With `sampled` of its objects, each as likely as any other. Raises Refused if the bucket can't be listed."""
     chance = random.Random(seed)
     sample: list[Entry] = []
-    counts: dict[str, Counter[str]] = {"objects": Counter(), "bytes": Counter()}
+    counts: dict[tuple[int, str, str], list[int]] = {}
+    """Objects and bytes, by size, storage class, and what restoring has come to."""
     ladder = Ladder()
-    objects = total = largest = over = 0
+    objects = largest = over = 0
     largest_key = ""
     async for each in _entries(aws, prefix):
-        objects, total = objects + 1, total + each.size
+        objects += 1
         if each.size > largest or not largest_key:
             largest, largest_key = each.size, each.key
         over += each.size > ONE_PUT
         state = (each.restored or "unreadable") if each.storage_class in ARCHIVED else ""
-        for group in (f"size {_up_to(each.size)}", f"class {each.storage_class}", *((state,) if state else ())):
-            counts["objects"][group] += 1
-            counts["bytes"][group] += each.size
+        count = counts.setdefault((bisect_left(SIZES, each.size), each.storage_class, state), [0, 0])
+        count[0] += 1
+        count[1] += each.size
         names.see(each.key)
         ladder.see(each.size, each.etag, each.algorithms, whole=each.whole)
         if len(sample) < sampled:
             sample.append(each)
-        elif (place := chance.randrange(objects)) < sampled:
+        elif (place := int(chance.random() * objects)) < sampled:
             sample[place] = each
 
-    def held(group: str) -> Held:
-        return Held(counts["objects"][group], counts["bytes"][group])
+    def held(field: int, *values: int | str) -> Held:
+        found = [count for group, count in counts.items() if group[field] in values]
+        return Held(sum(count[0] for count in found), sum(count[1] for count in found))
 
-    restoring = held("restoring")
     facts = ListingFacts(
         objects=objects,
-        bytes=total,
+        bytes=sum(count[1] for count in counts.values()),
         largest=largest,
         largest_key=largest_key,
-        sizes={name: held(f"size {name}") for name in UP_TO if counts["objects"][f"size {name}"]},
-        classes={g.removeprefix("class "): held(g) for g in sorted(counts["objects"]) if g.startswith("class ")},
-        restored=held("restored"),
-        restoring=restoring,
-        unreadable=Held(*(one + two for one, two in zip(held("unreadable"), restoring, strict=True))),
+        sizes={name: held(0, place) for place, name in enumerate(UP_TO) if held(0, place).objects},
+        classes={name: held(1, name) for name in sorted({group[1] for group in counts})},
+        restored=held(2, "restored"),
+        restoring=held(2, "restoring"),
+        unreadable=held(2, "restoring", "unreadable"),
         over_one_put=over,
         names=names.facts(),
         ladder=ladder.facts(),
@@ -125,14 +129,15 @@ async def _entries(aws: Asks, prefix: str) -> AsyncIterator[Entry]:
     while True:
         answer = await aws.ask(Request("GET", aws.url, dict(query), headers), {200})
         try:
-            root = ET.fromstring(answer.body or b"")  # noqa: S314 - from S3 itself
+            # without its namespace an element is found twice as fast
+            root = ET.fromstring(NAMESPACE.sub(b"", answer.body or b"", count=1))  # noqa: S314 - from S3 itself
         except ET.ParseError as error:
             raise TidegateError(f"its listing can't be read: {error}", where=aws.where) from None
-        for each in root.iterfind("{*}Contents"):
+        for each in root.iterfind("Contents"):
             yield _entry(each)
-        if root.findtext("{*}IsTruncated") != "true":
+        if root.findtext("IsTruncated") != "true":
             return
-        query["continuation-token"] = root.findtext("{*}NextContinuationToken") or ""
+        query["continuation-token"] = root.findtext("NextContinuationToken") or ""
 
 
 def _entry(element: ET.Element) -> Entry:
@@ -140,11 +145,11 @@ def _entry(element: ET.Element) -> Entry:
     algorithms: list[str] = []
     restored = ""
     for child in element:
-        name = child.tag.rpartition("}")[2]
+        name = child.tag
         if name == "ChecksumAlgorithm":
             algorithms.append(child.text or "")
         elif name == "RestoreStatus":
-            restored = "restoring" if child.findtext("{*}IsRestoreInProgress") == "true" else "restored"
+            restored = "restoring" if child.findtext("IsRestoreInProgress") == "true" else "restored"
         else:
             fields[name] = child.text or ""
     etag = fields.get("ETag", "").strip('"')
@@ -157,10 +162,6 @@ def _entry(element: ET.Element) -> Entry:
         whole=fields.get("ChecksumType", "COMPOSITE" if "-" in etag else "FULL_OBJECT") == "FULL_OBJECT",
         restored=restored,
     )
-
-
-def _up_to(count: int) -> str:
-    return next((name for name, most in UP_TO.items() if count <= most), "50 TiB")
 
 
 def judge_listing(where: str, facts: ListingFacts) -> list[Finding]:

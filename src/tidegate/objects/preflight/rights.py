@@ -1,7 +1,7 @@
 """What either login may do, proved by requests that can't have an effect.
 
-A write on the condition that an object which isn't there has a certain ETag is refused for that (404 or 412), but only
-after the login's right to write was looked at (403). Both clouds judge in this order.
+A write on the condition that an object which isn't there has a certain ETag is refused for that (404 or 412); but only
+if it would have been done otherwise (RFC 9110, 13.2.1): a login that may not write is refused as such (403).
 """
 
 import secrets
@@ -17,7 +17,7 @@ __all__ = ["RightsFacts", "judge_rights", "prove_aws", "prove_azure"]
 
 NOWHERE = '"0x0"'
 """An ETag that no object has."""
-PUT, DELETE = {200, 201, 403, 404, 409, 412}, {202, 204, 403, 404, 412}
+PUT, DELETE = {200, 201, 400, 403, 404, 409, 412}, {202, 204, 403, 404, 412}
 
 
 class RightsFacts(Asked):
@@ -67,8 +67,10 @@ async def _prove(
             return facts.model_copy(
                 update={"put": True, "tag": bool(tag), "heeded": False, "left": not await _cleared(side, url)}
             )
-        if status != 403:
+        if status not in {400, 403}:  # 400: tags aren't to be had, as in a hierarchical namespace
             return facts.model_copy(update={"put": True, "tag": bool(tag)})
+    if status == 400:
+        return facts.model_copy(update={"why": "a write is refused as such, so that the right to it isn't shown"})
     return facts.model_copy(update={"put": False, "tag": False})
 
 

@@ -71,7 +71,7 @@ async def _account(azure: BlobSide) -> dict[str, str]:
     found: dict[str, str] = {}
     for url in (f"{azure.url.rpartition('/')[0]}/", azure.url):
         query = {"restype": "account", "comp": "properties"}
-        answer = await azure.ask(Request("GET", url, query), {200, 400, 403, 404, 409})
+        answer = await azure.ask(Request("GET", url, query), {200, 400, 401, 403, 404, 409})
         if answer.status == 200:
             found = lowered(answer.headers)
             if "x-ms-is-hns-enabled" in found:
