@@ -1,3 +1,4 @@
+import hashlib
 import secrets
 import uuid
 from collections.abc import AsyncIterator
@@ -68,7 +69,8 @@ class Receipts:
     async def put_on_azure(self, key: str, body: bytes, **properties: Any) -> None:
         """As the application would: over whatever is there."""
         there = await self.azure.stat(key)
-        await self.azure.put(key, body, Properties(**properties), there.etag if there else None, lambda _: None)
+        md5 = hashlib.md5(body).hexdigest()
+        await self.azure.put(key, body, md5, Properties(**properties), there.etag if there else None)
 
     async def delete_on_azure(self, key: str) -> None:
         await self.azure.delete(key, (await self.azure.stat(key)).etag)
@@ -77,7 +79,7 @@ class Receipts:
         """Everything that a side holds."""
         side = self.aws if cloud == "aws" else self.azure
         found = {}
-        async for each in side.list():
+        async for each in (each async for page in side.pages() for each in page):
             got = await side.get(each.key)
             if got is not None:  # or it has gone since
                 whole = got.body is not None

@@ -37,7 +37,7 @@ def test_what_could_not_be_noted_is_not_taken_for_noted(manifest, monkeypatch):
     def fail(*_):
         raise LocalFault("full")
 
-    manifest.pend(["one"])
+    manifest.pend({"one": ""})
     monkeypatch.setattr(manifest, "_execute", fail)
     with pytest.raises(LocalFault):
         manifest.intend("one", "md5")

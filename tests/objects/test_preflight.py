@@ -23,10 +23,11 @@ class Canned:
 
     where = "receipts on nowhere"
     url = f"{NOWHERE}/bucket"
+    prefix = ""
 
     def __init__(self, answers, key=None):
         self.answers, self.asked = answers, []
-        self.spec = SimpleNamespace(prefix="", key=key)
+        self.spec = SimpleNamespace(key=key)
 
     async def ask(self, request, fine, at_most=None):
         key = request.url.removeprefix(self.url).strip("/")
@@ -99,7 +100,7 @@ async def test_restored_copies_count_as_readable():
     there = "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress></RestoreStatus>"
     coming = "<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>"
     body = f"<ListBucketResult>{contents('a', there)}{contents('b', coming)}{contents('c', '')}</ListBucketResult>"
-    facts, _ = await read_listing(Canned({("GET", "list-type"): (200, {}, body.encode())}), Names(), "", 9, 0)
+    facts, _ = await read_listing(Canned({("GET", "list-type"): (200, {}, body.encode())}), Names(), 9, 0)
     assert (facts.restored, facts.restoring, facts.unreadable) == ((1, 7), (1, 7), (2, 14))
 
 
@@ -113,8 +114,8 @@ async def test_the_sample_is_spread_over_the_whole_listing_and_the_same_each_tim
         async def ask(self, request, fine, at_most=None):
             return Answer(200, {}, page(int(request.query.get("continuation-token", "0"))))
 
-    facts, sample = await read_listing(Pages({}), Names(), "", 100, 7)
-    again = (await read_listing(Pages({}), Names(), "", 100, 7))[1]
+    facts, sample = await read_listing(Pages({}), Names(), 100, 7)
+    again = (await read_listing(Pages({}), Names(), 100, 7))[1]
     assert (facts.objects, len(sample), sample) == (2000, 100, again)
     quarters = Counter(int(each.key[1:]) // 500 for each in sample)
     assert min(quarters[quarter] for quarter in range(4)) > 10
@@ -204,7 +205,7 @@ async def test_what_may_not_be_read_is_never_a_pass(receipts):
 
     class Denied:
         def __init__(self, side):
-            self.side, self.spec, self.where, self.url = side, side.spec, side.where, side.url
+            self.side, self.where, self.url, self.prefix, self.tags = side, side.where, side.url, "", True
 
         async def ask(self, request, fine, at_most=None):
             may = request.method == "HEAD" or "list-type" in request.query

@@ -1,13 +1,10 @@
 """What the preflight makes of answers, without servers."""
 
-import string
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.objects.preflight import BucketFacts, judge
-from tidegate.objects.preflight.carried import metadata_refused, tags_refused
 from tidegate.objects.preflight.check import Setting
 from tidegate.objects.preflight.heard import HeardFacts, judge_heard, tell_heard
 from tidegate.objects.preflight.ladder import LadderFacts, rung
@@ -109,6 +106,18 @@ def test_what_would_fail_or_be_lost_has_a_verdict_and_a_mend(change, check, verd
     assert all(finding.mend and finding.where for finding in found)
 
 
+def test_a_copy_may_go_beside_what_the_container_has():
+    full = fact(target={"state": "full"})
+    assert verdicts(judge(full)) == {"empty": "fail"}
+    assert verdicts(judge(full.model_copy(update={"beside": True}))) == {"empty": "inconclusive"}
+
+
+def test_tags_that_are_not_to_be_copied_are_no_finding():
+    odd = fact(**sampled(tags={"a": "é"}))
+    assert verdicts(judge(odd)) == {"tags": "fail"}
+    assert verdicts(judge(odd.model_copy(update={"tags": False}))) == {}
+
+
 def paths(keys) -> NameFacts:
     names = Names()
     for key in sorted(keys):
@@ -131,9 +140,10 @@ def test_another_name_may_sort_between_a_file_and_its_folder():
 
 
 def test_names_are_judged_as_they_will_be_on_azure():
-    names = Names("old/", "new/" + "x" * 1000)
-    names.see("old/" + "y" * 21)
-    assert names.facts().refused_count == 1
+    names = Names(lambda key: "no" if key == "b" else "", lambda key: "_x005c_" if key == "\\" else key)
+    for key in ("\\", "a", "b"):
+        names.see(key)
+    assert (names.facts().mapped, names.facts().refused) == (1, {"b": "no"})
 
 
 def test_only_a_sorted_listing_proves_that_no_file_is_a_folder():
@@ -158,7 +168,8 @@ def test_what_blob_would_make_of_a_name(key, name):
         (MD5, ("CRC64NVME",), True, True, "crc64nvme"),
         (f"{MD5}-3", ("CRC64NVME",), True, False, "crc64nvme"),
         (f"{MD5}-3", ("CRC32",), False, False, "parts"),
-        (f"{MD5}-3", ("SHA256",), False, True, "checksum"),
+        (f"{MD5}-3", ("SHA256",), True, True, "checksum"),
+        (f"{MD5}-3", ("SHA256",), False, True, "read"),
         (f"{MD5}-3", (), False, True, "read"),
         ("somethingelse", (), False, False, "read"),
     ],
@@ -172,25 +183,7 @@ def test_what_kms_encrypts_stands_lower_by_its_share_of_the_sample():
     ladder = LadderFacts(plain={"md5": 100}, encrypted={"read": 100})
     found = judge(fact(listing={"ladder": ladder}, sample={"objects": half}))
     message = next(each.message for each in found if each.check == "verification")
-    assert "50% the ETag is the MD5, 50% both sides are read again" in message
-
-
-@given(st.dictionaries(st.text(string.ascii_letters + "+-./:=_ ", min_size=1, max_size=128),
-                       st.text(string.digits, max_size=256), max_size=10))  # fmt: skip
-def test_tags_that_blob_takes_are_not_refused(tags):
-    assert tags_refused(tags) == ""
-
-
-@pytest.mark.parametrize(
-    "tags", [{"a": "@"}, {"é": "b"}, {"a" * 129: ""}, {"a": "b" * 257}, {str(i): "" for i in range(11)}]
-)
-def test_tags_that_blob_does_not_take_are(tags):
-    assert tags_refused(tags)
-
-
-def test_metadata_is_measured_as_blob_names_it():
-    assert metadata_refused({"a" * 1000: "b" * 1000}) == ""
-    assert metadata_refused({"-" * 1200: ""})
+    assert "50% the ETag is the MD5, 50% the source is read twice" in message
 
 
 def test_an_estimate_lies_between_all_at_once_and_one_after_the_other():

@@ -2,43 +2,91 @@
 
 import asyncio
 import base64
-import hashlib
-from collections.abc import AsyncIterator, Mapping
-from urllib.parse import unquote
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
-from tidegate.errors import InvalidMigration, TidegateError
+from tidegate.errors import TidegateError
+from tidegate.objects.checksums import crc64, from_little_endian, little_endian
+from tidegate.objects.azure_chain import azure_credentials
 from tidegate.objects.http import Answer, Asker, Http, refused
-from tidegate.objects.names import metadata_for_azure, metadata_from_azure, refused_by_blob
-from tidegate.objects.side import LARGE, STANDARD, Changed, Got, Intend, Listed, Properties, Written
-from tidegate.objects.signing import AzureKey, Request, encoded
+from tidegate.objects.listing import Page, Unreadable, blob_page
+from tidegate.objects.names import (
+    key_of,
+    metadata_for_azure,
+    metadata_from_azure,
+    name_of,
+    refused_by_blob,
+    unfit_for_blob,
+)
+from tidegate.objects.parts import sent_side_by_side
+from tidegate.objects.side import (
+    LARGE,
+    STANDARD,
+    Changed,
+    Got,
+    Left,
+    Listed,
+    Mismatch,
+    Properties,
+    Settle,
+    Written,
+)
+from tidegate.objects.signing import Request, Streamed, encoded
 from tidegate.runbook.migration import AzureContainer, Cloud
-from tidegate.secret import resolve
 
-__all__ = ["BlobSide"]
+__all__ = ["BlobSide", "NotFromThere", "Upload"]
 
 META = "x-ms-meta-"
 CHANGED = {404, 409, 412}
 BLOCKS_ON_THEIR_WAY = 3
 CONTAINER = {"restype": "container"}
-PAGE = "1000"
-"""As S3's: a service that lists 5,000 at once keeps others waiting meanwhile."""
+PAGE = "5000"
+DAMAGED = {"Md5Mismatch", "Crc64Mismatch"}
+EXISTS = {"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}
+
+
+class NotFromThere(Exception):
+    """Azure didn't copy from a URL. `for_all`: it can't, whatever the object."""
+
+    def __init__(self, why: str, *, for_all: bool = False) -> None:
+        super().__init__(why)
+        self.why, self.for_all = why, for_all
+
+
+class Upload:
+    """Names for blocks: nobody else's of the same blob get among ours."""
+
+    def __init__(self) -> None:
+        self._token = secrets.token_hex(6)
+
+    def block(self, number: int) -> str:
+        return base64.b64encode(f"{self._token}{number:06}".encode()).decode()
 
 
 class BlobSide:
     """Implements Side."""
 
     cloud: Cloud = "azure"
+    most_parts = 50_000
 
-    def __init__(self, store: str, spec: AzureContainer, http: Http) -> None:
-        self.spec = spec
+    def __init__(self, store: str, spec: AzureContainer, http: Http, *, tags: bool = True, maps: bool = False) -> None:
+        self.spec, self.prefix, self.tags, self.maps = spec, spec.prefix, tags, maps
         self.where = f"{store} on azure (container {spec.container})"
         endpoint = (spec.endpoint or f"https://{spec.account}.blob.core.windows.net").rstrip("/")
         self.url = f"{endpoint}/{spec.container}"
-        self._asker = Asker(http, self.where, lambda: _key(spec).sign)
+        self._asker = Asker(http, self.url, self.where, azure_credentials(spec, self.where))
+
+    def unfit(self, properties: Properties) -> str:
+        return unfit_for_blob(properties)
 
     def refuses(self, key: str) -> str:
-        return refused_by_blob(key)
+        return refused_by_blob(self.prefix + (name_of(key) if self.maps else key))
+
+    def name(self, key: str) -> str:
+        """What the object is called here, where that isn't its key."""
+        return name_of(key) if self.maps else key
 
     async def create(self) -> bool:
         """The container. False if it was there."""
@@ -51,47 +99,74 @@ class BlobSide:
         answer = await self._asker.ask(Request("HEAD", self.url, CONTAINER), {200, 404})
         return answer.status == 200
 
+    async def holds_anything(self) -> bool:
+        query = CONTAINER | {"comp": "list", "maxresults": "1"} | ({"prefix": self.prefix} if self.prefix else {})
+        while True:  # a page may be empty, and not the last
+            page = await self._page(query)
+            if page.entries or not page.more:
+                return bool(page.entries)
+            query["marker"] = page.more
+
     async def drop(self) -> None:
         """The container with all that is in it."""
         await self._asker.ask(Request("DELETE", self.url, CONTAINER), {202, 404})
 
-    async def list(self, prefix: str = "") -> AsyncIterator[Listed]:
-        marker = ""
-        while True:
-            query = CONTAINER | {"comp": "list", "maxresults": PAGE} | ({"marker": marker} if marker else {})
-            query |= {"prefix": prefix} if prefix else {}
-            answer = await self._asker.ask(Request("GET", self.url, query), {200})
-            try:
-                root = ET.fromstring(answer.body or b"")  # noqa: S314 - from Azure itself
-            except ET.ParseError as error:
-                raise TidegateError(f"its listing can't be read: {error}", where=self.where) from None
-            for each in root.iterfind("Blobs/Blob"):
-                name = each.find("Name")
-                properties = each.find("Properties")
-                if name is None or properties is None:
-                    continue
-                key = name.text or ""
-                key = unquote(key) if name.get("Encoded") == "true" else key
-                etag = (properties.findtext("Etag") or "").strip('"')
-                size = int(properties.findtext("Content-Length") or 0)
-                archived = properties.findtext("AccessTier") == "Archive"
-                yield Listed(key, size, etag, _hex(properties.findtext("Content-MD5")), archived)
-            marker = root.findtext("NextMarker") or ""
-            if not marker:
-                return
+    async def pages(self, after: str = "") -> AsyncIterator[list[Listed]]:
+        query = CONTAINER | {"comp": "list", "maxresults": PAGE} | ({"prefix": self.prefix} if self.prefix else {})
+        coming = asyncio.create_task(self._page(query))
+        try:
+            while True:
+                page = await coming
+                if page.more:
+                    coming = asyncio.create_task(self._page(query | {"marker": page.more}))
+                entries = [each._replace(key=key_of(each.key)) for each in page.entries] if self.maps else page.entries
+                yield [each for each in entries if each.key > after] if after else entries
+                if not page.more:
+                    return
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    async def _page(self, query: dict[str, str]) -> Page:
+        answer = await self._asker.ask(Request("GET", self.url, query), {200})
+        try:
+            return blob_page(answer.body or b"", len(self.prefix))
+        except Unreadable as error:
+            raise TidegateError(f"its listing can't be read: {error}", where=self.where) from None
 
     async def stat(self, key: str) -> Listed | None:
         answer = await self._asker.ask(Request("HEAD", self._url(key)), {200, 404})
         if answer.status == 404:
             return self._not_there(answer)
-        return Listed(key, int(answer.headers["Content-Length"]), _etag(answer), _md5(answer.headers))
+        return Listed(key, int(answer.headers["content-length"]), _etag(answer), _md5(answer.headers))
+
+    async def look(self, key: str) -> Got | None:
+        return await self._read("HEAD", key)
 
     async def get(self, key: str) -> Got | None:
-        answer = await self._asker.ask(Request("GET", self._url(key)), {200, 404}, LARGE)
+        return await self._read("GET", key)
+
+    async def _read(self, method: str, key: str) -> Got | None:
+        answer = await self._asker.ask(Request(method, self._url(key)), {200, 404, 409}, LARGE)
         if answer.status == 404:
             return self._not_there(answer)
-        size = int(answer.headers.get("Content-Length", 0))
-        return Got(_etag(answer), size, _md5(answer.headers), _properties(answer.headers), answer.body)
+        if answer.status == 409:
+            if answer.code == "BlobArchived":
+                raise Left("it is archived: rehydrate it first")
+            raise refused(answer, self.where)
+        headers = answer.headers
+        properties = _properties(headers)
+        if self.tags and headers.get("x-ms-tag-count", "0") != "0":
+            properties = Properties(properties.headers, properties.metadata, await self._tags(key))
+        body = answer.body if method == "GET" else None
+        return Got(_etag(answer), int(headers.get("content-length", 0)), _md5(headers), properties, body)
+
+    async def _tags(self, key: str) -> dict[str, str]:
+        answer = await self._asker.ask(Request("GET", self._url(key), {"comp": "tags"}), {200, 404})
+        if answer.status == 404:
+            raise Changed
+        root = ET.fromstring(answer.body or b"")  # noqa: S314 - from Azure itself
+        return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iterfind(".//Tag")}
 
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes:
         headers = {"if-match": f'"{etag}"', "x-ms-range": f"bytes={start}-{start + size - 1}"}
@@ -100,43 +175,69 @@ class BlobSide:
             raise Changed
         return answer.body or b""
 
-    async def put(self, key: str, body: bytes, properties: Properties, over: str | None, intend: Intend) -> Written:
-        md5 = hashlib.md5(body, usedforsecurity=False).digest()
-        intend(md5.hex())
-        headers = _headers(properties) | _condition(over)
-        headers |= {"x-ms-blob-type": "BlockBlob", "content-md5": base64.b64encode(md5).decode()}
-        request = Request("PUT", self._url(key), headers=headers, body=body)
-        return Written(_etag(await self._unless_changed(request)), md5.hex())
+    async def first_part(self, key: str) -> int:
+        """Blob forgets in which parts it was sent."""
+        return 0
+
+    async def put(
+        self, key: str, body: bytes | Streamed, md5: str, properties: Properties, over: str | None
+    ) -> Written:
+        headers = _headers(properties) | _condition(over) | {"x-ms-blob-type": "BlockBlob", "content-md5": _base64(md5)}
+        request = Request("PUT", self._url(key), headers=headers)
+        if isinstance(body, bytes):
+            request.body = body
+        else:
+            request.stream = body
+        return Written(_etag(await self._unless_changed(request)), md5)
 
     async def put_parts(
-        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None, intend: Intend
+        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None, settle: Settle
     ) -> Written:
-        url = self._url(key)
-        whole, ids = hashlib.md5(usedforsecurity=False), list[str]()
-        sending: set[asyncio.Task[Answer]] = set()
-        try:
-            async for part in parts:
-                whole.update(part)
-                ids.append(base64.b64encode(f"{len(ids):08}".encode()).decode())
-                md5 = base64.b64encode(hashlib.md5(part, usedforsecurity=False).digest()).decode()
-                block = Request("PUT", url, {"comp": "block", "blockid": ids[-1]}, {"content-md5": md5}, part)
-                sending.add(asyncio.create_task(self._asker.ask(block, {201})))
-                if len(sending) >= BLOCKS_ON_THEIR_WAY:
-                    done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        task.result()
-            await asyncio.gather(*sending)
-        finally:
-            for task in sending:
-                task.cancel()
-            await asyncio.gather(*sending, return_exceptions=True)
-        intend(whole.hexdigest())
-        listed = "".join(f"<Latest>{each}</Latest>" for each in ids)
+        url, upload = self._url(key), Upload()
+
+        async def send(number: int, part: bytes) -> str:
+            block = upload.block(number)
+            headers = {"x-ms-content-crc64": little_endian(crc64(part))}
+            await self._asker.ask(Request("PUT", url, {"comp": "block", "blockid": block}, headers, part), {201})
+            return block
+
+        blocks = await sent_side_by_side(parts, send, BLOCKS_ON_THEIR_WAY)
+        return await self.commit(key, blocks, await settle(), properties, over)
+
+    async def commit(
+        self, key: str, blocks: Sequence[str], md5: str, properties: Properties, over: str | None
+    ) -> Written:
+        """Makes a blob of blocks that Azure has. `md5` in hex is kept with it, unless it is empty."""
+        listed = "".join(f"<Latest>{each}</Latest>" for each in blocks)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
         headers = _headers(properties) | _condition(over)
-        headers["x-ms-blob-content-md5"] = base64.b64encode(whole.digest()).decode()
-        answer = await self._unless_changed(Request("PUT", url, {"comp": "blocklist"}, headers, body))
-        return Written(_etag(answer), whole.hexdigest())
+        if md5:
+            headers["x-ms-blob-content-md5"] = _base64(md5)
+        request = Request("PUT", self._url(key), {"comp": "blocklist"}, headers, body)
+        return Written(_etag(await self._unless_changed(request)), md5)
+
+    async def put_from(self, key: str, url: str, md5: str, properties: Properties, over: str | None) -> Written:
+        """Azure reads the whole from there, and checks the MD5 itself. Raises NotFromThere."""
+        headers = _headers(properties) | _condition(over)
+        headers |= {"x-ms-blob-type": "BlockBlob", "x-ms-copy-source": url, "x-ms-source-content-md5": _base64(md5)}
+        return Written(_etag(await self._from_there(Request("PUT", self._url(key), headers=headers))), md5)
+
+    async def block_from(self, key: str, block: str, url: str, start: int, size: int) -> int:
+        """One block of what is there. Returns the CRC64 of what Azure has read. Raises NotFromThere."""
+        headers = {"x-ms-copy-source": url, "x-ms-source-range": f"bytes={start}-{start + size - 1}"}
+        request = Request("PUT", self._url(key), {"comp": "block", "blockid": block}, headers)
+        answer = await self._from_there(request)
+        if "x-ms-content-crc64" not in answer.headers:
+            raise NotFromThere("it doesn't say what it has read", for_all=True)
+        return from_little_endian(answer.headers["x-ms-content-crc64"])
+
+    async def _from_there(self, request: Request) -> Answer:
+        answer = await self._asker.ask(request, {201, 400, 401, 403, *CHANGED, 500, 501, 503})
+        if answer.status == 201:
+            return answer
+        if answer.code in EXISTS:
+            raise Changed(retried=answer.retried)
+        raise NotFromThere(f"{answer.status} {answer.code}", for_all=answer.status == 501)
 
     async def delete(self, key: str, etag: str) -> None:
         request = Request("DELETE", self._url(key), headers={"if-match": f'"{etag}"'})
@@ -151,11 +252,15 @@ class BlobSide:
         return await self._asker.ask(request, fine, at_most)
 
     async def _unless_changed(self, request: Request) -> Answer:
-        answer = await self._asker.ask(request, {201, *CHANGED})
+        answer = await self._asker.ask(request, {201, 400, *CHANGED})
         if answer.status == 201:
             return answer
-        if answer.code in {"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}:
+        if answer.code in EXISTS:
             raise Changed(retried=answer.retried)
+        if answer.code in DAMAGED:
+            raise Mismatch
+        if answer.code in {"BlobArchived", "BlobImmutableDueToPolicy", "LeaseIdMissing"}:
+            raise Left(f"Blob keeps what is there ({answer.code})")
         raise refused(answer, self.where)
 
     def _not_there(self, answer: Answer) -> None:
@@ -164,16 +269,7 @@ class BlobSide:
             raise refused(answer, self.where)
 
     def _url(self, key: str) -> str:
-        return f"{self.url}/{encoded(key, '/')}"
-
-
-def _key(spec: AzureContainer) -> AzureKey:
-    try:
-        return AzureKey(spec.account, base64.b64decode(resolve(spec.key), validate=True))
-    except ValueError:
-        raise InvalidMigration(
-            "the account's key isn't base64", where=spec.key, mend="copy it again from the portal"
-        ) from None
+        return f"{self.url}/{encoded(self.prefix + self.name(key), '/')}"
 
 
 def _condition(over: str | None) -> dict[str, str]:
@@ -181,23 +277,28 @@ def _condition(over: str | None) -> dict[str, str]:
 
 
 def _headers(properties: Properties) -> dict[str, str]:
-    standard = {f"x-ms-blob-{name}": value for name, value in properties.headers.items()}
-    return standard | {f"{META}{name}": value for name, value in metadata_for_azure(properties.metadata).items()}
+    found = {f"x-ms-blob-{name}": value for name, value in properties.headers.items() if name in STANDARD}
+    found |= {f"{META}{name}": value for name, value in metadata_for_azure(properties).items()}
+    return found | ({"x-ms-tags": urlencode(properties.tags)} if properties.tags else {})
 
 
 def _properties(headers: Mapping[str, str]) -> Properties:
     standard = {name: headers[name] for name in STANDARD if headers.get(name)}
-    metadata = {name[len(META) :]: headers[name] for name in headers if name.lower().startswith(META)}
-    return Properties(standard, metadata_from_azure(metadata))
+    own, metadata = metadata_from_azure({n[len(META) :]: headers[n] for n in headers if n.startswith(META)})
+    return Properties(standard | own, metadata)
 
 
 def _etag(answer: Answer) -> str:
-    return answer.headers.get("ETag", "").strip('"')
+    return answer.headers.get("etag", "").strip('"')
 
 
 def _md5(headers: Mapping[str, str]) -> str | None:
-    return _hex(headers.get("Content-MD5"))
+    return _hex(headers.get("content-md5"))
 
 
 def _hex(text: str | None) -> str | None:
     return base64.b64decode(text).hex() if text else None
+
+
+def _base64(md5: str) -> str:
+    return base64.b64encode(bytes.fromhex(md5)).decode()

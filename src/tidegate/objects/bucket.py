@@ -5,22 +5,26 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from tidegate.errors import Refused, RollbackIncomplete, TidegateError
 from tidegate.objects.blob import BlobSide
 from tidegate.objects.events import Events
+from tidegate.objects.from_url import FromUrl
 from tidegate.objects.http import Http
 from tidegate.objects.manifest import Manifest
 from tidegate.objects.preflight import BucketFacts, read_facts
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Changed, Listed, Side
 from tidegate.objects.store import BucketStore
-from tidegate.objects.sync import AT_ONCE, Sync
-from tidegate.objects.verify import VerifyReport, compare
+from tidegate.objects.sync import AT_ONCE, Swept, Sync
+from tidegate.objects.verify import Difference, VerifyReport, compare
 from tidegate.runbook.migration import Bucket, Cloud, other
 
-__all__ = ["BucketMove"]
+__all__ = ["BucketMove", "How"]
+
+How = Literal["auto", "stream", "server"]
+"""Who moves the bytes: Azure by itself where it can, this process, Azure alone."""
 
 LOOK = 1.0
 """Seconds between listings where listing is all there is."""
@@ -46,8 +50,9 @@ class BucketMove:
     def __init__(self, name: str, spec: Bucket, folder: Path) -> None:
         self.name, self.spec = name, spec
         self.http = Http()
-        self.aws = S3Side(name, spec.aws, self.http)
-        self.azure = BlobSide(name, spec.azure, self.http)
+        tags = spec.tags == "copy"
+        self.aws = S3Side(name, spec.aws, self.http, tags=tags)
+        self.azure = BlobSide(name, spec.azure, self.http, tags=tags, maps=spec.names == "map")
         self.sides: dict[Cloud, Side] = {"aws": self.aws, "azure": self.azure}
         self.events = Events(name, spec.aws, spec.aws.events, self.http) if spec.aws.events else None
         self.manifest = Manifest(folder / f"{name}.objects.sqlite")
@@ -70,26 +75,51 @@ class BucketMove:
     def where(self, cloud: Cloud) -> str:
         return self.sides[cloud].where
 
-    async def facts(self) -> BucketFacts:
-        return await read_facts(self.aws, self.azure, self.events, begun=self.phase is not None, at_once=AT_ONCE)
+    async def facts(self, *, beside: bool = False) -> BucketFacts:
+        """`beside`: of a copy that may go beside what the container has (`add`)."""
+        begun = self.phase is not None
+        return await read_facts(self.aws, self.azure, self.events, begun=begun, beside=beside, at_once=AT_ONCE)
 
     async def copy(self, note: Callable[[str], None]) -> None:
-        """Every object. What an earlier process has copied isn't copied again."""
+        """Every object, into a container of its own. What an earlier process has copied isn't copied again."""
         async with self._my_turn(note):
             if await self.copied():
                 return
             await self._container()
-            conflicts = sorted((await self.sync.sweep("aws")).conflicts, key=lambda each: each.key)
-            if conflicts:
-                named = "; ".join(f"{each.key!r}: {each.conflict}" for each in conflicts[:SHOWN])
+            swept = await self._bulk()
+            if swept.conflicts:
+                first = sorted(swept.first, key=lambda each: each.key)[:SHOWN]
+                named = "; ".join(f"{each.key!r}: {each.conflict}" for each in first)
                 raise Refused(
-                    f"{len(conflicts):,} objects can't be copied: {named}",
+                    f"{swept.conflicts:,} objects can't be copied: {named}",
                     where=self.azure.where,
                     mend="rename or remove them on AWS",
                 )
             self.manifest.set_state(phase="flow", owner="aws")
             self._swept()
         note("copied; changes are followed")
+
+    async def add(self, note: Callable[[str], None], how: How = "auto", *, dry: bool = False) -> Swept:
+        """Every object, beside what the container has: that stays as it is. What can't be copied is a conflict."""
+        async with self._my_turn(note):
+            if not dry and self.phase is None:
+                made = await self.azure.create()
+                self.manifest.set_state(phase="copying", **({"container": "made"} if made else {}))
+            swept = await self._bulk(how, dry=dry)
+            if not dry:
+                self.manifest.set_state(phase="flow", owner=self.owner)
+                self._swept()
+        return swept
+
+    async def _bulk(self, how: How = "auto", *, dry: bool = False) -> Swept:
+        self.sync.server = server = FromUrl(self.aws, self.azure) if how != "stream" else None
+        try:
+            swept = await self.sync.sweep("aws", dry=dry)
+        finally:
+            self.sync.server = None
+        if how == "server" and server is not None and server.off:
+            raise Refused(f"it can't copy by itself: {server.off}", where=self.azure.where, mend="leave --how away")
+        return swept
 
     async def _container(self) -> None:
         """Made, or found empty: everything in it that the manifest knows is then the run's."""
@@ -98,7 +128,7 @@ class BucketMove:
         if not await self.azure.exists():
             self.manifest.set_state(container="made")
             await self.azure.create()
-        async for _ in self.azure.list():
+        if await self.azure.holds_anything():
             raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty container, or none")
         self.manifest.set_state(phase="copying")
 
@@ -147,7 +177,13 @@ class BucketMove:
             self.sync.waiting = (await self.events.depth()).waiting
             self._looked = time.monotonic()
 
-    async def verify(self, note: Callable[[str], None]) -> VerifyReport:
+    async def verify(
+        self,
+        note: Callable[[str], None],
+        told: Callable[[Difference], None] = lambda _: None,
+        *,
+        read: bool = False,
+    ) -> VerifyReport:
         """Both sides compared, in the direction in which changes flow; what is behind is brought over first."""
         owner = self.owner
         for _ in range(SWEEPS):  # each leaves less than the one before
@@ -162,7 +198,9 @@ class BucketMove:
 
         self._hurried += 1
         try:
-            return await compare(self.sides[owner], self.sides[other(owner)], catch_up, note)
+            return await compare(
+                self.sides[owner], self.sides[other(owner)], catch_up, note, self.manifest, told, read=read
+            )
         finally:
             self._hurried -= 1
 
@@ -246,16 +284,19 @@ class BucketMove:
         if not await self.azure.exists():
             return
         made = self.manifest.state("container") == "made"
-        if made and not [each async for each in self.azure.list() if not self._may_go(each, made=True)]:
+        if made and await self._all_may_go():
             await self.azure.drop()
             return
-        doomed: list[Listed] = []
-        async for each in self.azure.list():
-            if self._may_go(each, made=made):
-                doomed.append(each)
-            if len(doomed) == AT_ONCE:
-                await self._delete(doomed)
-        await self._delete(doomed)
+        async for page in self.azure.pages():
+            doomed = [each for each in page if self._may_go(each, made=made)]
+            for start in range(0, len(doomed), AT_ONCE):
+                await self._delete(doomed[start : start + AT_ONCE])
+
+    async def _all_may_go(self) -> bool:
+        async for page in self.azure.pages():
+            if not all(self._may_go(each, made=True) for each in page):
+                return False
+        return True
 
     def _may_go(self, blob: Listed, *, made: bool) -> bool:
         """The run wrote it, or, in a container of the run's own, S3 has the same."""
@@ -270,7 +311,6 @@ class BucketMove:
                 await self.azure.delete(blob.key, blob.etag)
 
         await asyncio.gather(*(delete(blob) for blob in blobs))
-        blobs.clear()
 
     async def close(self) -> None:
         await self.http.close()

@@ -1,9 +1,11 @@
-"""Two listings side by side, in constant memory. No input or output of its own."""
+"""Two sorted listings side by side, a page at a time, in constant memory. No input or output of its own."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Keyed", "OutOfOrder", "Pair", "join", "sorted_listing"]
+__all__ = ["Keyed", "OutOfOrder", "Pair", "join", "sorted_pages"]
+
+PAGE = 1000
 
 
 class Keyed(Protocol):
@@ -17,47 +19,73 @@ Pair = tuple[str, L | None, R | None]
 
 
 class OutOfOrder(Exception):
-    """A listing isn't in the order of its keys' UTF-8 bytes."""
+    """A listing isn't in the order of its keys' UTF-8 bytes, which is that of their code points."""
 
 
-class _Head(Generic[L]):
-    """The entry of a listing that comes next."""
+class _Reader(Generic[L]):
+    """The page of a listing that is being read, from `at` on."""
 
-    def __init__(self, listing: AsyncIterator[L]) -> None:
-        self.listing = listing
-        self.entry: L | None = None
-        self.bytes = b""
+    def __init__(self, pages: AsyncIterator[list[L]]) -> None:
+        self.pages = pages
+        self.page: list[L] = []
+        self.at = 0
+        self.over = False
+        self._last = ""
 
-    async def advance(self) -> None:
-        self.entry = await anext(self.listing, None)
-        if self.entry is not None:
-            key = self.entry.key.encode()
-            if key <= self.bytes and self.bytes:
-                raise OutOfOrder(self.entry.key)
-            self.bytes = key
+    async def fill(self) -> None:
+        """`page` has an entry at `at`, unless it is over. Raises OutOfOrder."""
+        while self.at == len(self.page) and not self.over:
+            page = await anext(self.pages, None)
+            if page is None:
+                self.over, self.page, self.at = True, [], 0
+                return
+            last = self._last
+            for entry in page:
+                key = entry.key
+                if key <= last:
+                    raise OutOfOrder(key)
+                last = key
+            self._last, self.page, self.at = last, page, 0
 
 
-async def join(left: AsyncIterator[L], right: AsyncIterator[R]) -> AsyncIterator[Pair[L, R]]:
-    """Every key of either, once, in order, with its entry on either side. Raises OutOfOrder."""
-    here, there = _Head(left), _Head(right)
-    await here.advance()
-    await there.advance()
-    while here.entry is not None or there.entry is not None:
-        entry, other = here.entry, there.entry
-        if other is None or (entry is not None and here.bytes < there.bytes):
-            assert entry is not None
-            yield entry.key, entry, None
-            await here.advance()
-        elif entry is None or there.bytes < here.bytes:
-            yield other.key, None, other
-            await there.advance()
+async def join(left: AsyncIterator[list[L]], right: AsyncIterator[list[R]]) -> AsyncIterator[list[Pair[L, R]]]:
+    """Every key of either, once, in order, with its entry on either side; in batches. Raises OutOfOrder."""
+    here, there = _Reader(left), _Reader(right)
+    while True:
+        await here.fill()
+        await there.fill()
+        if here.over and there.over:
+            return
+        pairs: list[Pair[L, R]] = []
+        if here.over or there.over:
+            pairs += [(entry.key, entry, None) for entry in here.page[here.at :]]
+            pairs += [(entry.key, None, entry) for entry in there.page[there.at :]]
+            here.at, there.at = len(here.page), len(there.page)
         else:
-            yield entry.key, entry, other
-            await here.advance()
-            await there.advance()
+            here.at, there.at = _merge(pairs, here.page, here.at, there.page, there.at)
+        yield pairs
 
 
-async def sorted_listing(listing: Callable[[], AsyncIterator[L]]) -> AsyncIterator[L]:
+def _merge(pairs: list[Pair[L, R]], left: list[L], i: int, right: list[R], j: int) -> tuple[int, int]:
+    """Until one page has been read. Returns where both have come to."""
+    ends, other_ends = len(left), len(right)
+    while i < ends and j < other_ends:
+        entry, other = left[i], right[j]
+        key, name = entry.key, other.key
+        if key == name:
+            pairs.append((key, entry, other))
+            i, j = i + 1, j + 1
+        elif key < name:
+            pairs.append((key, entry, None))
+            i += 1
+        else:
+            pairs.append((name, None, other))
+            j += 1
+    return i, j
+
+
+async def sorted_pages(pages: AsyncIterator[list[L]]) -> AsyncIterator[list[L]]:
     """For a server with an order of its own: the whole listing in memory."""
-    for entry in sorted([entry async for entry in listing()], key=lambda entry: entry.key.encode()):
-        yield entry
+    entries = sorted([entry async for page in pages for entry in page], key=lambda entry: entry.key)
+    for start in range(0, len(entries), PAGE):
+        yield entries[start : start + PAGE]

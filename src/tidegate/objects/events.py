@@ -10,10 +10,10 @@ from typing import Any, cast
 from urllib.parse import unquote_plus, urlsplit
 
 from tidegate.errors import Refused
+from tidegate.objects.aws_chain import aws_credentials
 from tidegate.objects.http import Asker, Http
-from tidegate.objects.signing import AwsKeys, Request
+from tidegate.objects.signing import Request
 from tidegate.runbook.migration import AwsBucket
-from tidegate.secret import resolve
 
 __all__ = ["HIDDEN_SECONDS", "PER_ANSWER", "Depth", "Events", "Message", "changes_of"]
 
@@ -49,7 +49,7 @@ class Events:
         self.url = f"{parts.scheme}://{parts.netloc}/"
         named = re.match(r"sqs\.([a-z0-9-]+)\.amazonaws\.", parts.netloc)
         region = named[1] if named else spec.region
-        self._asker = Asker(http, self.where, lambda: _keys(spec, region).sign)
+        self._asker = Asker(http, self.url, self.where, aws_credentials(spec, "sqs", region, self.where))
 
     async def receive(self, calls: int, seconds: int = 0) -> list[Message]:
         """From so many requests side by side; the answer waits for the first message, at most `seconds`."""
@@ -90,10 +90,6 @@ class Events:
         body = json.dumps({"QueueUrl": self.queue} | fields).encode()
         answer = await self._asker.ask(Request("POST", self.url, headers=headers, body=body), {200})
         return json.loads(answer.body or b"{}")
-
-
-def _keys(spec: AwsBucket, region: str) -> AwsKeys:
-    return AwsKeys(resolve(spec.access_key), resolve(spec.secret_key), region, "sqs")
 
 
 def changes_of(body: str) -> list[tuple[str, str, float]] | None:

@@ -1,42 +1,34 @@
-"""The plane's one HTTP session: every request signed, tried again while that may help, and its failure explained."""
+"""What the plane asks of a server: every request signed, tried again while that may help, and its failure explained."""
 
 import asyncio
-import io
+import random
 import re
+import ssl
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html import unescape
-
-import aiohttp
-from yarl import URL
+from typing import NamedTuple
 
 from tidegate.errors import Refused, TidegateError, Unreachable
+from tidegate.objects.credentials import EXPIRED, Credentials
 from tidegate.objects.signing import Request
+from tidegate.objects.wire import Broken, Origin, Pool
 
 __all__ = ["Answer", "Asker", "Http", "refused"]
 
-CONNECTIONS = 48
-TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=10, sock_read=30)
-PAUSES = (0.05, 0.2, 0.8)
-"""Seconds between the tries."""
+PAUSES = (0.05, 0.2, 0.8, 1.6)
+"""Seconds between the tries, about."""
 PATIENCE = 45.0
 """Seconds after which nothing is tried again."""
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 NOT_THERE = {"NoSuchBucket", "ContainerNotFound", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
-BARE = {"Accept-Encoding": "identity"}
-"""Bodies pass as they are stored."""
-
-Signer = Callable[[Request, datetime], dict[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """`body` is None if it was longer than what was asked for at most."""
+class Answer(NamedTuple):
+    """Header names are in lower case. `body` is None if it was longer than what was asked for at most."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: dict[str, str]
     body: bytes | None
     retried: bool = False
     """An earlier try may have had its effect, and only its answer was lost."""
@@ -48,76 +40,101 @@ class Answer:
 
 
 class Http:
-    """Opened by the first request; `close` may be followed by more requests."""
+    """The connections to all servers. `close` may be followed by more requests. `retries`: requests asked again."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+        self.retries = 0
+        self._pools: dict[str, Pool] = {}
+        self._context: ssl.SSLContext | None = None
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-                timeout=TIMEOUT,
-                auto_decompress=False,
-                headers=BARE,
-                skip_auto_headers=("Content-Type", "User-Agent"),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
+    def pool(self, base: str) -> Pool:
+        """To the server at which a URL points."""
+        found = self._pools.get(base)
+        if found is None:
+            origin = Origin.of(base)
+            if origin.secure and self._context is None:
+                self._context = ssl.create_default_context()
+            found = self._pools[base] = Pool(origin, self._context if origin.secure else None)
+        return found
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+        await asyncio.sleep(0)  # what was aborted says so in the loop's next round
 
 
 class Asker:
-    """Asks one server. `where` names it in errors."""
+    """Asks one server, whose URLs begin with `base`. `where` names it in errors."""
 
-    def __init__(self, http: Http, where: str, sign: Callable[[], Signer]) -> None:
-        self.http, self.where = http, where
-        self._sign = sign
-        self._signer: Signer | None = None
+    def __init__(self, http: Http, base: str, where: str, credentials: Credentials) -> None:
+        self.http, self.base, self.where = http, base, where
+        self.credentials = credentials
 
     async def ask(self, request: Request, fine: set[int], at_most: int | None = None) -> Answer:
         """One of the `fine` answers. Raises Unreachable, or Refused for any other. No longer body is read."""
-        if self._signer is None:
-            self._signer = self._sign()
-        began, why = time.monotonic(), ""
-        for pause in (*PAUSES, None):
+        began, why, tries = time.monotonic(), "", 0
+        renewed = fresh = False
+        while True:
             try:
-                answer = await self._once(request, self._signer, at_most)
+                answer = await self._once(request, at_most, fresh=fresh)
                 if answer.status in fine:
-                    return replace(answer, retried=bool(why))
+                    return answer._replace(retried=True) if why else answer
+                if answer.code in EXPIRED and not renewed:
+                    renewed = True
+                    self.credentials.forget()
+                    continue
                 if answer.status not in TRY_AGAIN and answer.code != "RequestTimeout":
                     raise refused(answer, self.where)
                 why = f"it answers {answer.status} {answer.code}".rstrip()
-            except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+            except ssl.SSLCertVerificationError as error:
                 raise Unreachable(
-                    f"its certificate isn't trusted: {_first_line(error)}", where=self.where, mend="mend its TLS"
+                    f"its certificate isn't trusted: {error.verify_message}",
+                    where=self.where,
+                    mend="mend its TLS, or name its authority in SSL_CERT_FILE",
                 ) from None
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            except ssl.SSLError as error:
+                raise Unreachable(f"no TLS: {_first_line(error)}", where=self.where, mend="mend its TLS") from None
+            except Broken as error:
                 why = _first_line(error)
-            if pause is None or time.monotonic() - began > PATIENCE:
+                if error.clean and not fresh:  # a kept connection that was closed while nobody asked
+                    fresh = True
+                    continue
+                fresh = True
+            except (OSError, TimeoutError) as error:
+                why = _first_line(error)
+            if tries >= len(PAUSES) or time.monotonic() - began > PATIENCE:
                 break
-            await asyncio.sleep(pause)
+            self.http.retries += 1
+            await asyncio.sleep(PAUSES[tries] * random.uniform(0.7, 1.3))
+            tries += 1
         raise Unreachable(
             f"the server doesn't answer: {why}", where=self.where, mend="see whether it runs and can be reached"
         )
 
-    async def _once(self, request: Request, signer: Signer, at_most: int | None) -> Answer:
-        async with self.http.session.request(
-            request.method,
-            URL(request.full_url, encoded=True),
-            headers=signer(request, datetime.now(UTC)),
-            data=io.BytesIO(request.body) if request.body else None,
-            allow_redirects=False,
-        ) as response:
-            if at_most is not None and response.status < 300 and (response.content_length or 0) > at_most:
-                response.close()
-                return Answer(response.status, response.headers, None)
-            return Answer(response.status, response.headers, await response.read())
+    async def _once(self, request: Request, at_most: int | None, *, fresh: bool) -> Answer:
+        signer = await self.credentials.signer()
+        pool = self.http.pool(self.base)
+        headers = signer.sign(request, datetime.now(UTC))
+        url = request.full_url
+        if signer.query:
+            url += ("&" if request.query else "?") + signer.query
+        target = url[url.index("/", 8) :] if "/" in url[8:] else "/"
+        lines = [f"{request.method} {target} HTTP/1.1\r\nhost: {pool.origin.host}\r\naccept-encoding: identity"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if request.size or request.method in {"PUT", "POST"}:
+            lines.append(f"content-length: {request.size}")
+        head = "\r\n".join(lines) + "\r\n\r\n"
+        if head.count("\n") != len(lines) + 3 or head.count("\r") != len(lines) + 3:
+            raise Refused("a header has a line break in it", where=self.where, mend="rename it, or change its metadata")
+        raw = await pool.ask(
+            head.encode("utf-8", "surrogateescape"),
+            request.stream.open() if request.stream else request.body,
+            head_only=request.method == "HEAD",
+            at_most=at_most,
+            fresh=fresh,
+        )
+        return Answer(raw.status, raw.headers, raw.body)
 
 
 def refused(answer: Answer, where: str) -> TidegateError:
@@ -125,14 +142,19 @@ def refused(answer: Answer, where: str) -> TidegateError:
     code = answer.code
     message = _element(answer.body or b"", "Message").split("\n")[0]
     why = f"the server refused: {answer.status} {code}".rstrip() + (f": {message}" if message else "")
-    if "Skewed" in code:
+    region = answer.headers.get("x-amz-bucket-region", "")
+    if "Skewed" in code or ("Date header" in message and answer.status == 403):
         mend = "set this machine's clock"
     elif code in NOT_THERE:
         mend = "correct its name, or create it"
-    elif answer.status in {301, 307, 400} and ("Region" in message or "Redirect" in code):
-        mend = "correct the region"
+    elif answer.status in {301, 307, 400} and (region or "egion" in message or "Redirect" in code):
+        mend = f"correct the region: the bucket is in {region}" if region else "correct the region"
+    elif code in EXPIRED:
+        mend = "the credentials have expired: log in again, then give the command again"
     elif answer.status in {401, 403}:
         mend = "check the keys, and what they may do"
+    elif answer.status == 507 or code in {"AccountQuotaExceeded", "InsufficientStorage"}:
+        mend = "make room, then give the command again"
     else:
         mend = "see what the answer says"
     return Refused(why, where=where, mend=mend)

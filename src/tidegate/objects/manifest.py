@@ -6,10 +6,10 @@ was. So what a try without an answer has written is told apart from what somebod
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tidegate.errors import LocalFault
 from tidegate.runbook.migration import Cloud
@@ -31,9 +31,9 @@ COLUMNS = "key, size, md5, aws, azure, properties, ours, seen, rung, checksum, v
 class Row(NamedTuple):
     """An object that is the same on both sides: `aws` and `azure` are its ETags. `ours`: the run wrote the blob.
 
-    `seen`: as of when, by S3's clock, it was read there; 0 if it was read on Azure. `md5`: of the content, in hex; empty
-    if no byte of it came by here. `rung`: what proved that both are the same (objects/ladder.py). `checksum`: S3's own of
-    the whole, as ALGORITHM:BASE64. `version`: S3's, empty if the bucket has none. `name`: the blob's, if it isn't the key.
+    `seen`: as of when, by S3's clock, it was read there; 0 if it was read on Azure. `md5`: of the content, in hex;
+    empty if nobody has computed it. `rung`: what proved that both are the same (objects/ladder.py). `checksum`: S3's own of
+    the whole, as ALGORITHM:BASE64. `version`: S3's, if the bucket has any. `name`: the blob's, if it isn't the key.
     """
 
     key: str
@@ -60,6 +60,7 @@ class Manifest:
         self.path = path
         self._connection: sqlite3.Connection | None = None
         self._pending: dict[str, tuple[str, ...]] = {}
+        self._conflicts = False
 
     @property
     def there(self) -> bool:
@@ -85,52 +86,70 @@ class Manifest:
             self._open()
         return dict(self._pending)
 
-    def pend(self, keys: Iterable[str]) -> None:
-        new = set(keys) - self.pending.keys()
+    def pend(self, marks: Mapping[str, str]) -> None:
+        """Each key with the mark of what will be written, if that is known already; else it is empty."""
+        known = self.pending
+        new = {key: known.get(key, ()) for key in marks}
+        new = {key: (*sent, marks[key]) if marks[key] and marks[key] not in sent else sent for key, sent in new.items()}
+        new = {key: sent for key, sent in new.items() if known.get(key) != sent}
         if new:
+            values = [(key, " ".join(sent)) for key, sent in new.items()]
             with self._transaction() as db:
-                db.executemany("insert or ignore into pending values (?, '')", [(key,) for key in new])
-            self._pending |= dict.fromkeys(new, ())
+                db.executemany("insert or replace into pending values (?, ?)", values)
+            self._pending |= new
 
-    def intend(self, key: str, md5: str) -> None:
+    def intend(self, key: str, mark: str) -> None:
         """What is about to be written at the target."""
-        sent = self.pending.get(key, ())
-        if md5 not in sent:
-            sent = (*sent, md5)
+        sent = self._pending.get(key, ())
+        if mark not in sent:
+            sent = (*sent, mark)
             self._execute("insert or replace into pending values (?, ?)", (key, " ".join(sent)))
             self._pending[key] = sent
 
-    def record(self, rows: Sequence[Row], gone: Sequence[str], over: Sequence[str]) -> None:
-        """`over`: nothing is left to be done about these."""
+    def record(
+        self, rows: Sequence[Row], gone: Sequence[str], over: Sequence[str], conflicts: Mapping[str, str] | None = None
+    ) -> None:
+        """`over`: nothing is left to be done about these. `conflicts`: why nothing was done about some of them."""
         with self._transaction() as db:
             if rows:
                 db.executemany(UPSERT, rows)
             db.executemany("delete from objects where key = ?", [(key,) for key in gone])
             db.executemany("delete from pending where key = ?", [(key,) for key in over])
+            if self._conflicts:
+                db.executemany("delete from conflicts where key = ?", [(key,) for key in over])
+            if conflicts:
+                db.executemany("insert or replace into conflicts values (?, ?)", conflicts.items())
+                self._conflicts = True
         for key in over:
             self._pending.pop(key, None)
 
     def row(self, key: str) -> Row | None:
+        if not self.there:
+            return None
         found = self._execute(f"select {COLUMNS} from objects where key = ?", (key,))
         return _row(found[0]) if found else None
 
-    async def rows(self) -> AsyncIterator[Row]:
+    async def pages(self, after: str = "") -> AsyncIterator[list[Row]]:
         """In the order of the keys' UTF-8 bytes; what changes meanwhile may or may not be among them."""
-        after = ""
-        while True:
-            query = f"select {COLUMNS} from objects where key > ? order by key limit {PAGE}"
-            found = self._execute(query, (after,))
-            for each in found:
-                yield _row(each)
-            if len(found) < PAGE:
-                return
+        query = f"select {COLUMNS} from objects where key > ? order by key limit {PAGE}"
+        while self.there and (found := self._execute(query, (after,))):
+            yield [_row(each) for each in found]
             after = found[-1][0]
+
+    def conflicts(self, most: int) -> dict[str, str]:
+        """The first of the keys about which nothing could be done, with the reason."""
+        if not self.there:
+            return {}
+        return dict(self._execute(f"select key, why from conflicts order by key limit {most}"))
+
+    def count(self, table: Literal["objects", "pending", "conflicts"]) -> int:
+        return int(self._execute(f"select count(*) from {table}")[0][0]) if self.there else 0
 
     def clear(self) -> None:
         """As if nothing had ever been done."""
         if self.there:
             with self._transaction() as db:
-                for table in ("objects", "pending", "state"):
+                for table in ("objects", "pending", "state", "conflicts"):
                     db.execute(f"delete from {table}")
             self._pending.clear()
 
@@ -155,6 +174,7 @@ class Manifest:
                 connection.close()
                 raise
         self._pending = {key: tuple(sent.split()) for key, sent in found}
+        self._conflicts = True  # perhaps
         self._connection = connection
         return connection
 
@@ -190,4 +210,4 @@ class Manifest:
 
 def _row(found: tuple[Any, ...]) -> Row:
     row = Row._make(found)
-    return row._replace(ours=bool(row.ours))
+    return row if row.ours is True else row._replace(ours=bool(row.ours))

@@ -6,33 +6,54 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import unquote_plus
+from functools import lru_cache
+from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 from tidegate.errors import TidegateError
+from tidegate.objects.aws_chain import aws_credentials
 from tidegate.objects.http import Answer, Asker, Http, refused
-from tidegate.objects.names import refused_by_s3
-from tidegate.objects.side import LARGE, STANDARD, Changed, Got, Intend, Listed, Properties, Written
-from tidegate.objects.signing import AwsKeys, Request, encoded
+from tidegate.objects.listing import Page, Unreadable, s3_page
+from tidegate.objects.names import refused_by_s3, unfit_for_s3
+from tidegate.objects.parts import sent_side_by_side
+from tidegate.objects.side import (
+    LARGE,
+    OF_S3,
+    STANDARD,
+    Changed,
+    Got,
+    Left,
+    Listed,
+    Mismatch,
+    Properties,
+    Settle,
+    Written,
+)
+from tidegate.objects.signing import AwsKeys, Request, Streamed, encoded
 from tidegate.runbook.migration import AwsBucket, Cloud
-from tidegate.secret import resolve
 
 __all__ = ["S3Side"]
 
 META = "x-amz-meta-"
-ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
 CHANGED = {404, 409, 412}
 MD5 = re.compile(r"[0-9a-f]{32}")
+IN_PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
+WITH_CHECKSUMS = {"x-amz-checksum-mode": "ENABLED"}
+CHECKSUM = "x-amz-checksum-"
+ALGORITHMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
+PARTS_ON_THEIR_WAY = 3
 
 
 class S3Side:
     """Implements Side."""
 
     cloud: Cloud = "aws"
+    most_parts = 10_000
 
-    def __init__(self, store: str, spec: AwsBucket, http: Http) -> None:
-        self.spec = spec
+    def __init__(self, store: str, spec: AwsBucket, http: Http, *, tags: bool = True) -> None:
+        self.spec, self.prefix, self.tags = spec, spec.prefix, tags
         self.where = f"{store} on aws (bucket {spec.bucket})"
         if spec.endpoint:
             self.url = f"{spec.endpoint.rstrip('/')}/{spec.bucket}"
@@ -40,44 +61,100 @@ class S3Side:
             self.url = f"https://s3.{spec.region}.amazonaws.com/{spec.bucket}"
         else:
             self.url = f"https://{spec.bucket}.s3.{spec.region}.amazonaws.com"
-        self._asker = Asker(http, self.where, lambda: _keys(spec).sign)
+        self.credentials = aws_credentials(spec, "s3", spec.region, self.where)
+        self._asker = Asker(http, self.url, self.where, self.credentials)
+
+    def name(self, key: str) -> str:
+        return key
+
+    def unfit(self, properties: Properties) -> str:
+        return unfit_for_s3(properties)
 
     def refuses(self, key: str) -> str:
-        return refused_by_s3(key)
+        return refused_by_s3(self.prefix + key)
 
-    async def list(self, prefix: str = "") -> AsyncIterator[Listed]:
-        token = ""
-        while True:
-            query = {"list-type": "2", "encoding-type": "url"} | ({"continuation-token": token} if token else {})
-            query |= {"prefix": prefix} if prefix else {}
-            root = await self._xml(query)
-            for each in root.iterfind("{*}Contents"):
-                key = unquote_plus(each.findtext("{*}Key") or "")
-                etag = (each.findtext("{*}ETag") or "").strip('"')
-                size = int(each.findtext("{*}Size") or 0)
-                archived = each.findtext("{*}StorageClass") in ARCHIVED
-                yield Listed(key, size, etag, _md5(etag), archived)
-            token = root.findtext("{*}NextContinuationToken") or ""
-            if root.findtext("{*}IsTruncated") != "true":
-                return
+    async def pages(self, after: str = "") -> AsyncIterator[list[Listed]]:
+        query = {"list-type": "2", "encoding-type": "url"} | ({"prefix": self.prefix} if self.prefix else {})
+        query |= {"start-after": self.prefix + after} if after else {}
+        coming = asyncio.create_task(self._page(query))
+        try:
+            while True:
+                page = await coming
+                if page.more:
+                    coming = asyncio.create_task(self._page(query | {"continuation-token": page.more}))
+                yield page.entries
+                if not page.more:
+                    return
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    async def _page(self, query: dict[str, str]) -> Page:
+        answer = await self._asker.ask(Request("GET", self.url, query), {200})
+        try:
+            return s3_page(answer.body or b"", len(self.prefix))
+        except Unreadable as error:
+            raise TidegateError(f"its listing can't be read: {error}", where=self.where) from None
 
     async def stat(self, key: str) -> Listed | None:
         answer = await self._asker.ask(Request("HEAD", self._url(key)), {200, 404})
         if answer.status == 404:
             return None
-        etag, size = _etag(answer), int(answer.headers.get("Content-Length", 0))
-        return Listed(key, size, etag, _honest_md5(answer.headers))
+        return Listed(key, int(answer.headers.get("content-length", 0)), _etag(answer), _honest_md5(answer.headers))
+
+    async def look(self, key: str) -> Got | None:
+        return await self._read("HEAD", key)
 
     async def get(self, key: str) -> Got | None:
+        return await self._read("GET", key)
+
+    async def _read(self, method: str, key: str) -> Got | None:
         began = time.monotonic()
-        answer = await self._asker.ask(Request("GET", self._url(key)), {200, 404}, LARGE)
+        request = Request(method, self._url(key), headers=dict(WITH_CHECKSUMS))
+        answer = await self._asker.ask(request, {200, 400, 403, 404}, LARGE)
+        if answer.status in {400, 403}:
+            if method == "HEAD":  # its answer has no body that says why
+                first = Request("GET", self._url(key), headers={"range": "bytes=0-0"})
+                answer = await self._asker.ask(first, {206, 400, 403, 404, 416})
+                if answer.status in {206, 416}:  # its credentials had expired
+                    return await self._read(method, key)
+            raise self._left(answer)
         if answer.status == 404:
-            if answer.code != "NoSuchKey":
+            if method == "GET" and answer.code != "NoSuchKey":
                 raise refused(answer, self.where)
             return None
-        size = int(answer.headers.get("Content-Length", 0))
-        seen = _date(answer) - (time.monotonic() - began) - 1  # its clock shows whole seconds
-        return Got(_etag(answer), size, _honest_md5(answer.headers), _properties(answer.headers), answer.body, seen)
+        headers = answer.headers
+        seen = _date(headers.get("date", "")) - (time.monotonic() - began) - 1  # its clock shows whole seconds
+        properties = _properties(headers)
+        if self.tags and headers.get("x-amz-tagging-count", "0") != "0":
+            properties = Properties(properties.headers, properties.metadata, await self._tags(key))
+        parts = IN_PARTS.fullmatch(_etag(answer))
+        return Got(
+            _etag(answer),
+            int(headers.get("content-length", 0)),
+            _honest_md5(headers),
+            properties,
+            answer.body if method == "GET" else None,
+            seen,
+            _checksums(headers),
+            int(parts[1]) if parts else 0,
+            headers.get("x-amz-version-id", ""),
+        )
+
+    def _left(self, answer: Answer) -> Exception:
+        """Why this object alone can't be read; or that none can."""
+        if answer.code == "InvalidObjectState":
+            return Left("it is archived: restore it first")
+        if answer.code == "InvalidRequest":
+            return Left("a key of the customer's own encrypts it (SSE-C): S3 gives it to nobody else")
+        return refused(answer, self.where)
+
+    async def _tags(self, key: str) -> dict[str, str]:
+        answer = await self._asker.ask(Request("GET", self._url(key), {"tagging": ""}), {200, 404})
+        if answer.status == 404:
+            raise Changed
+        root = ET.fromstring(answer.body or b"")  # noqa: S314 - from S3 itself
+        return {each.findtext("{*}Key") or "": each.findtext("{*}Value") or "" for each in root.iterfind(".//{*}Tag")}
 
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes:
         headers = {"if-match": f'"{etag}"', "range": f"bytes={start}-{start + size - 1}"}
@@ -86,29 +163,48 @@ class S3Side:
             raise Changed
         return answer.body or b""
 
-    async def put(self, key: str, body: bytes, properties: Properties, over: str | None, intend: Intend) -> Written:
-        md5 = hashlib.md5(body, usedforsecurity=False).digest()
-        intend(md5.hex())
-        headers = _headers(properties) | _condition(over) | {"content-md5": base64.b64encode(md5).decode()}
-        request = Request("PUT", self._url(key), headers=headers, body=body)
-        return Written(_etag(await self._unless_changed(request)), md5.hex())
+    async def first_part(self, key: str) -> int:
+        answer = await self._asker.ask(Request("HEAD", self._url(key), {"partNumber": "1"}), {200, 206, 404})
+        return int(answer.headers.get("content-length", 0)) if answer.status != 404 else 0
+
+    async def presigned(self, key: str, seconds: int, version: str = "") -> str:
+        """A URL with which anybody can read it for so long, at the address at which Azure reaches the bucket."""
+        url = self._url(key)
+        if self.spec.peer:
+            url = f"{self.spec.peer.rstrip('/')}/{self.spec.bucket}/{encoded(self.prefix + key, '/')}"
+        signer = await self.credentials.signer()
+        assert isinstance(signer, AwsKeys), "a bucket's credentials"
+        return signer.presign(
+            Request("GET", url, {"versionId": version} if version else {}), datetime.now(UTC), seconds
+        )
+
+    async def put(
+        self, key: str, body: bytes | Streamed, md5: str, properties: Properties, over: str | None
+    ) -> Written:
+        headers = _headers(properties) | _condition(over) | {"content-md5": _base64(md5)}
+        request = Request("PUT", self._url(key), headers=headers)
+        if isinstance(body, bytes):
+            request.body = body
+        else:
+            request.stream = body
+        return Written(_etag(await self._unless_changed(request)), md5)
 
     async def put_parts(
-        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None, intend: Intend
+        self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None, settle: Settle
     ) -> Written:
         url = self._url(key)
         begin = await self._asker.ask(Request("POST", url, {"uploads": ""}, _headers(properties)), {200})
         upload = ET.fromstring(begin.body or b"").findtext("{*}UploadId") or ""  # noqa: S314 - from S3 itself
+
+        async def send(number: int, part: bytes) -> str:
+            digest = await asyncio.to_thread(hashlib.md5, part, usedforsecurity=False)
+            headers = {"content-md5": base64.b64encode(digest.digest()).decode()}
+            query = {"partNumber": str(number + 1), "uploadId": upload}
+            return _etag(await self._asker.ask(Request("PUT", url, query, headers, part), {200}))
+
         try:
-            whole, etags = hashlib.md5(usedforsecurity=False), list[str]()
-            async for part in parts:
-                whole.update(part)
-                md5 = base64.b64encode(hashlib.md5(part, usedforsecurity=False).digest()).decode()
-                query = {"partNumber": str(len(etags) + 1), "uploadId": upload}
-                etags.append(
-                    _etag(await self._asker.ask(Request("PUT", url, query, {"content-md5": md5}, part), {200}))
-                )
-            intend(whole.hexdigest())
+            etags = await sent_side_by_side(parts, send, PARTS_ON_THEIR_WAY)
+            md5 = await settle()
             listed = "".join(
                 f'<Part><PartNumber>{number}</PartNumber><ETag>"{etag}"</ETag></Part>'
                 for number, etag in enumerate(etags, 1)
@@ -122,7 +218,7 @@ class S3Side:
         root = ET.fromstring(answer.body or b"")  # noqa: S314 - from S3 itself
         if root.tag.endswith("Error"):  # S3 may say so after having answered 200
             raise refused(answer, self.where)
-        return Written((root.findtext("{*}ETag") or "").strip('"'), whole.hexdigest())
+        return Written((root.findtext("{*}ETag") or "").strip('"'), md5)
 
     async def delete(self, key: str, etag: str) -> None:
         request = Request("DELETE", self._url(key), headers={"if-match": f'"{etag}"'})
@@ -137,26 +233,19 @@ class S3Side:
         return await self._asker.ask(request, fine, at_most)
 
     async def _unless_changed(self, request: Request) -> Answer:
-        answer = await self._asker.ask(request, {200, *CHANGED})
+        answer = await self._asker.ask(request, {200, 400, *CHANGED})
         if answer.status != 200:
+            if answer.code in {"BadDigest", "InvalidDigest"}:
+                raise Mismatch
+            if answer.status == 400:
+                raise refused(answer, self.where)
             if answer.code in {"NoSuchBucket", "NoSuchUpload"}:
                 raise refused(answer, self.where)
             raise Changed(retried=answer.retried)
         return answer
 
-    async def _xml(self, query: dict[str, str]) -> ET.Element:
-        answer = await self._asker.ask(Request("GET", f"{self.url}", query), {200})
-        try:
-            return ET.fromstring(answer.body or b"")  # noqa: S314 - from S3 itself
-        except ET.ParseError as error:
-            raise TidegateError(f"its listing can't be read: {error}", where=self.where) from None
-
     def _url(self, key: str) -> str:
-        return f"{self.url}/{encoded(key, '/')}"
-
-
-def _keys(spec: AwsBucket) -> AwsKeys:
-    return AwsKeys(resolve(spec.access_key), resolve(spec.secret_key), spec.region, "s3")
+        return f"{self.url}/{encoded(self.prefix + key, '/')}"
 
 
 def _condition(over: str | None) -> dict[str, str]:
@@ -164,22 +253,31 @@ def _condition(over: str | None) -> dict[str, str]:
 
 
 def _headers(properties: Properties) -> dict[str, str]:
-    return properties.headers | {f"{META}{name}": value for name, value in properties.metadata.items()}
+    headers = properties.headers | {f"{META}{name}": value for name, value in properties.metadata.items()}
+    return headers | ({"x-amz-tagging": urlencode(properties.tags)} if properties.tags else {})
 
 
 def _properties(headers: Mapping[str, str]) -> Properties:
-    standard = {name: headers[name] for name in STANDARD if headers.get(name)}
-    names = [name for name in headers if name.lower().startswith(META)]
-    return Properties(standard, {name[len(META) :].lower(): headers[name] for name in names})
+    standard = {name: headers[name] for name in (*STANDARD, *OF_S3) if headers.get(name)}
+    return Properties(standard, {name[len(META) :]: headers[name] for name in headers if name.startswith(META)})
+
+
+def _checksums(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of the whole content: one that is composed of the parts' ends in their number."""
+    if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
+        return {}
+    found = {name: headers[CHECKSUM + name] for name in ALGORITHMS if CHECKSUM + name in headers}
+    return {name: value for name, value in found.items() if "-" not in value}
 
 
 def _etag(answer: Answer) -> str:
-    return answer.headers.get("ETag", "").strip('"')
+    return answer.headers.get("etag", "").strip('"')
 
 
-def _date(answer: Answer) -> float:
+@lru_cache(maxsize=16)
+def _date(text: str) -> float:
     try:
-        return parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+        return parsedate_to_datetime(text).timestamp()
     except ValueError:
         return 0.0
 
@@ -194,4 +292,8 @@ def _honest_md5(headers: Mapping[str, str]) -> str | None:
         return None
     if "x-amz-server-side-encryption-customer-algorithm" in headers:
         return None
-    return _md5(headers.get("ETag", "").strip('"'))
+    return _md5(headers.get("etag", "").strip('"'))
+
+
+def _base64(md5: str) -> str:
+    return base64.b64encode(bytes.fromhex(md5)).decode()

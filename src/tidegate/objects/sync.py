@@ -1,51 +1,76 @@
 """Brings what changed at the source to the target: by keys, by a queue's messages, or by listing everything."""
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from dataclasses import dataclass, field
 
-from tidegate.errors import TidegateError, Unreachable
-from tidegate.objects.difference import OutOfOrder, Pair, join, sorted_listing
+from tidegate.errors import TidegateError
+from tidegate.objects.carrier import Candidate, Carrier, Deletions
+from tidegate.objects.difference import OutOfOrder, Pair, join, sorted_pages
 from tidegate.objects.events import HIDDEN_SECONDS, PER_ANSWER, Depth, Events, Message
+from tidegate.objects.from_url import FromUrl
 from tidegate.objects.manifest import Manifest, Row
+from tidegate.objects.sending import Sending
 from tidegate.objects.side import Listed, Side
-from tidegate.objects.transfer import Errand, Outcome, Way
+from tidegate.objects.transfer import Outcome, Way
 from tidegate.runbook.migration import Cloud, other
 
-__all__ = ["Swept", "Sync"]
+__all__ = ["AT_ONCE", "Swept", "Sync"]
 
 AT_ONCE = 24
-CHUNK = 400
-"""Keys between two commits of the manifest: what a killed process does again."""
-TOO_MANY = 20
-"""Objects that one server refuses: then it isn't the objects."""
+"""Objects, beside a workload that is being served."""
 RECEIVERS = 4
 EMPTY = 2
 """Answers without a message from a queue that has some: they don't come."""
 LONG = 1
 """Seconds for which a queue is asked: only then are all its servers asked, and an empty answer means something."""
 SAY_EVERY = 2.0
+KEPT = 20
+"""Conflicts that are kept in memory; all are in the manifest."""
 
 Note = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Swept:
-    """How many objects a listing brought over, and what was left as it was."""
+    """What a listing brought over, and what was left as it was: how many, and the first few."""
 
-    copied: int
-    conflicts: list[Outcome]
+    seen: int = 0
+    copied: int = 0
+    bytes: int = 0
+    deleted: int = 0
+    conflicts: int = 0
+    first: list[Outcome] = field(default_factory=list[Outcome])
+
+    def add(self, outcomes: Collection[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.copied is not None:
+                self.copied, self.bytes = self.copied + 1, self.bytes + outcome.copied
+            self.deleted += outcome.deleted
+            if outcome.conflict:
+                self.conflicts += 1
+                if len(self.first) < KEPT:
+                    self.first.append(outcome)
 
 
 class Sync:
     """Knows no direction of its own and takes no turns: whoever calls it does. Raises Unreachable, Refused."""
 
-    def __init__(self, manifest: Manifest, sides: dict[Cloud, Side], events: Events | None) -> None:
+    def __init__(
+        self, manifest: Manifest, sides: dict[Cloud, Side], events: Events | None, *, most_deletions: int | None = None
+    ) -> None:
         self.manifest, self.sides, self.events = manifest, sides, events
+        self.deletions = Deletions(most_deletions)
+        self.at_once = AT_ONCE
+        self.server: FromUrl | None = None
+        """Set while many objects are copied."""
         self.note: Note = lambda _: None
         self.waiting = 0
         """Messages in the queue when it was last looked at."""
+        self.oldest: float | None = None
+        """When the oldest change was made that is known and isn't applied; Unix seconds."""
         self._receivers = 1
         self._made_up = 0
         self._made_up_until = self._taken_until = 0.0
@@ -53,83 +78,108 @@ class Sync:
 
     async def look(self, keys: Collection[str], source: Cloud, way: Way = "follow") -> list[Outcome]:
         """Look at these keys again and do what is to be done. What failed stays pending; the first error is raised."""
-        if not keys:
-            return []
-        half_done = self.manifest.pending
-        self.manifest.pend(keys)
         outcomes: list[Outcome] = []
-        errors: list[TidegateError] = []
-        places = asyncio.Semaphore(AT_ONCE)
+        if keys:
 
-        async def one(key: str) -> None:
-            async with places:
-                if len(errors) > TOO_MANY or any(isinstance(error, Unreachable) for error in errors):
-                    return  # the rest would only wait for the same answer
-                try:
-                    row = self.manifest.row(key)
-                    here, there = self.sides[source], self.sides[other(source)]
-                    errand = Errand(key, here, there, row, way, half_done.get(key, ()), self.manifest.intend)
-                    outcomes.append(await errand.run())
-                except TidegateError as error:
-                    errors.append(error)
+            async def batch() -> AsyncGenerator[list[Candidate]]:
+                half_done = self.manifest.pending
+                self.manifest.pend(dict.fromkeys(keys, ""))
+                yield [Candidate(key, None, self.manifest.row(key), half_done.get(key, ())) for key in keys]
 
-        try:
-            await asyncio.gather(*(one(key) for key in keys))
-        finally:  # also when cancelled
-            self._record(outcomes)
-        if errors:
-            raise next((error for error in errors if isinstance(error, Unreachable)), errors[0])
+            await self._carrier(source, way, min(self.at_once, len(keys))).carry(batch(), self._telling(outcomes))
         return outcomes
 
-    def _record(self, outcomes: Iterable[Outcome]) -> None:
-        outcomes = list(outcomes)
-        rows = [outcome.row for outcome in outcomes if outcome.row]
-        gone = [outcome.key for outcome in outcomes if not outcome.row]
-        self.manifest.record(rows, gone, [outcome.key for outcome in outcomes])
+    def _carrier(self, source: Cloud, way: Way, at_once: int, *, dry: bool = False) -> Carrier:
+        server = self.server if source == "aws" else None
+        sending = Sending(self.sides[source], self.sides[other(source)], server)
+        return Carrier(self.manifest, sending, way, self.deletions, at_once, dry=dry)
+
+    def _telling(self, outcomes: list[Outcome]) -> Callable[[list[Outcome]], None]:
+        def told(new: list[Outcome]) -> None:
+            outcomes.extend(new)
+            self._tell(new)
+
+        return told
+
+    def _tell(self, outcomes: Collection[Outcome]) -> None:
         for outcome in outcomes:
-            if outcome.conflict and outcome.key not in self._told:
+            if outcome.conflict and outcome.key not in self._told and len(self._told) < KEPT:
                 self._told.add(outcome.key)
                 self.note(f"{outcome.key} was left as it is: {outcome.conflict}")
 
-    async def sweep(self, source: Cloud, way: Way = "follow") -> Swept:
-        """List the source and look at every key that isn't as the manifest knows it."""
-        conflicts: list[Outcome] = []
-        chunk: list[str] = []
-        copied, size, said = 0, 0, time.monotonic()
-        pending = self.manifest.pending
+    async def sweep(
+        self, source: Cloud, way: Way = "follow", *, after: str = "", until: str = "", dry: bool = False
+    ) -> Swept:
+        """List the source, or its keys > `after`, <= `until`; look at those that aren't as the manifest knows them."""
+        swept, began = Swept(), time.monotonic()
+        said = began
 
-        async def flush() -> None:
-            nonlocal copied, size, said
-            for outcome in await self.look(chunk, source, way):
-                if outcome.conflict:
-                    conflicts.append(outcome)
-                if outcome.copied is not None:
-                    copied, size = copied + 1, size + outcome.copied
-            chunk.clear()
+        def told(outcomes: list[Outcome]) -> None:
+            nonlocal said
+            swept.add(outcomes)
+            self._tell(outcomes)
             if time.monotonic() - said > SAY_EVERY:
                 said = time.monotonic()
-                self.note(f"{copied:,} objects, {size / 2**20:,.1f} MiB copied")
+                rate = swept.copied / (said - began)
+                self.note(f"{swept.copied:,} objects, {swept.bytes / 2**20:,.1f} MiB copied; {rate:,.0f} objects/s")
 
-        async for key, listed, row in self._pairs(self.sides[source]):
-            same = listed is not None and row is not None and listed.etag == row.etag(source)
-            if way == "late" and key in pending:
-                continue  # half done in the other direction, which will end it
-            if not same or key in pending:
-                chunk.append(key)
-            if len(chunk) >= CHUNK:
-                await flush()
-        # deleted before they were ever recorded
-        chunk += [key for key in pending if way != "late" and self.manifest.row(key) is None and key not in chunk]
-        await flush()
-        return Swept(copied, conflicts)
+        batches = self._batches(source, way, after, until, swept, dry=dry)
+        await self._carrier(source, way, self.at_once, dry=dry).carry(batches, told)
+        return swept
 
-    async def _pairs(self, side: Side) -> AsyncIterator[Pair[Listed, Row]]:
+    async def _batches(
+        self, source: Cloud, way: Way, after: str, until: str, swept: Swept, *, dry: bool
+    ) -> AsyncGenerator[list[Candidate]]:
+        """What is to be looked at. Deletions come last: only then is it known how many they are."""
+        gone: list[Candidate] = []
+        unrecorded = {key for key in self.manifest.pending if key > after and (not until or key <= until)}
+        async for pairs in self._pairs(self.sides[source], after):
+            pending = self.manifest.pending
+            batch: list[Candidate] = []
+            over = False
+            for key, listed, row in pairs:
+                if over := bool(until) and key > until:
+                    break
+                swept.seen += listed is not None
+                unrecorded.discard(key)
+                if listed is not None and row is not None and listed.etag == row.etag(source) and key not in pending:
+                    continue
+                if way == "late" and key in pending:
+                    continue  # half done in the other direction, which will end it
+                candidate = Candidate(key, listed, row, pending.get(key, ()))
+                if listed is None and way == "follow":
+                    gone.append(candidate)
+                else:
+                    batch.append(candidate)
+            if batch:
+                self._pend(batch, dry=dry)
+                yield batch
+            if over:
+                break
+        if way != "late":  # deleted before they were ever recorded
+            pending = self.manifest.pending
+            gone += [Candidate(key, None, None, pending[key]) for key in sorted(unrecorded) if key in pending]
+        if self.deletions.most is not None and len(gone) > self.deletions.most:
+            self.deletions.withheld = len(gone)
+            self.note(f"{len(gone):,} objects are gone, more than {self.deletions.most:,}: none of them is deleted")
+        elif gone:
+            self.deletions.withheld = 0
+            self._pend(gone, dry=dry)
+            yield gone
+
+    def _pend(self, batch: list[Candidate], *, dry: bool) -> None:
+        if not dry:
+            self.manifest.pend({each.key: (each.listed and each.listed.md5) or "" for each in batch})
+
+    async def _pairs(self, side: Side, after: str) -> AsyncIterator[list[Pair[Listed, Row]]]:
+        seen = after
         try:
-            async for pair in join(side.list(), self.manifest.rows()):
-                yield pair
+            async for pairs in join(side.pages(after), self.manifest.pages(after)):
+                seen = pairs[-1][0]
+                yield pairs
         except OutOfOrder:
-            async for pair in join(sorted_listing(side.list), self.manifest.rows()):
-                yield pair
+            async for pairs in join(sorted_pages(side.pages(after)), self.manifest.pages(after)):
+                yield [pair for pair in pairs if pair[0] > seen]
 
     async def take(self, events: Events, seconds: int) -> bool:
         """One round of the queue's messages and of what is pending; False if there was nothing to do."""
@@ -152,6 +202,7 @@ class Sync:
     async def _apply(self, events: Events, messages: list[Message]) -> bool:
         """A message is deleted when what it says was done."""
         told = {change for message in messages for change in message.changes or ()}
+        self.oldest = min((at for _, at in told if at < math.inf), default=None)
         keys = {key for key, at in told if not self._seen(key, at)} | self.manifest.pending.keys()
         try:
             await self.look(keys, "aws")
@@ -161,6 +212,7 @@ class Sync:
             await events.delete([message for message in messages if self._applied(message)])
             raise
         await events.delete(messages)
+        self.oldest = None
         return bool(messages or keys)
 
     def _applied(self, message: Message) -> bool:

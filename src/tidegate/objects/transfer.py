@@ -1,20 +1,20 @@
 """One object brought from the side that owns it to the other, on the condition of what is known of that."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tidegate.errors import TidegateError
+from tidegate.objects.checksums import big_endian, crc64
 from tidegate.objects.manifest import Row
-from tidegate.objects.side import LARGE, Changed, Got, Intend, Listed, Side, Written
+from tidegate.objects.sending import Moved, Sending
+from tidegate.objects.side import LARGE, Changed, Got, Left, Listed
 
 __all__ = ["Errand", "Outcome", "Way"]
 
 TRIES = 5
-MOST_PARTS = 10_000
-"""S3 takes no more; Blob 50,000 blocks."""
 
 Way = Literal["follow", "late", "home"]
 """follow: all that changed at the source is done at the target.
@@ -23,8 +23,7 @@ home: the source owned the writes and is given up; nothing is taken away at the 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """`row` is what is known now; None: neither side has it. `conflict`: why nothing was done."""
 
     key: str
@@ -32,135 +31,166 @@ class Outcome:
     conflict: str = ""
     copied: int | None = None
     """Bytes, if it was."""
-
-
-class _Moved(Exception):
-    """Overwritten at the source while it was read."""
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """`row`: what is known of the key. `half_done`: MD5s of what earlier tries may have written."""
+    """`row`: what is known of the key. `half_done`: marks of what earlier tries may have written. `listed`: as it was
+    a moment ago at the source, if that is known. `may_delete`: asked before what is gone at the source is deleted.
+    `dry`: nothing is written.
+    """
 
     key: str
-    source: Side
-    target: Side
+    sending: Sending
     row: Row | None
     way: Way
     half_done: Collection[str]
     intend: Callable[[str, str], None]
-    """Keeps the key and the MD5 of what is about to be written."""
+    """Keeps the key and the mark of what is about to be written."""
+    listed: Listed | None = None
+    may_delete: Callable[[], bool] = lambda: True
+    dry: bool = False
 
     async def run(self) -> Outcome:
         """Raises Unreachable, Refused."""
         for _ in range(TRIES):
-            with suppress(_Moved, Changed):
-                return await self._look()
-        raise TidegateError(f"{self.key} changes faster than it can be read", where=self.source.where)
+            with suppress(Moved, Changed):
+                try:
+                    return await self._look()
+                except Left as left:
+                    return Outcome(self.key, self.row, left.why)
+        raise TidegateError(f"{self.key} changes faster than it can be read", where=self.sending.source.where)
 
     async def _look(self) -> Outcome:
-        got = await self.source.get(self.key)
+        source, target = self.sending.source, self.sending.target
+        if self.half_done and (outcome := await self._already()) is not None:
+            return outcome
+        size = self.listed.size if self.listed else 0
+        server = self.sending.server
+        by_here = size <= LARGE and (server is None or server.off) and not self.dry
+        got = await (source.get if by_here else source.look)(self.key)
         if got is None:
             return await self._gone()
         if self._known(got):
             return Outcome(self.key, self.row)
-        if why := self.target.refuses(self.key):
-            return Outcome(self.key, self.row, f"{self.target.cloud} can't hold its name: {why}")
-        return await self._write(got)
+        if why := target.refuses(self.key):
+            return Outcome(self.key, self.row, f"{target.cloud} can't hold its name: {why}")
+        if why := target.unfit(got.properties):
+            return Outcome(self.key, self.row, why)
+        return await (self._would_write(got) if self.dry else self._write(got))
+
+    async def _would_write(self, got: Got) -> Outcome:
+        there = await self.sending.target.stat(self.key)
+        if (there and there.etag) == self._known_there:
+            return Outcome(self.key, self.row, copied=got.size)
+        if there is not None and there.md5 is not None and there.md5 in {got.md5, *self.half_done}:
+            return Outcome(self.key, self.row)
+        return Outcome(self.key, self.row, f"it was written on {self.sending.target.cloud} by somebody else")
+
+    async def _already(self) -> Outcome | None:
+        """An earlier try's write may have had its effect: then nothing is sent again."""
+        there = await self.sending.target.stat(self.key)
+        if there is None or there.md5 is None or there.md5 not in self.half_done:
+            return None
+        got = await self.sending.source.look(self.key)
+        if got is None or got.md5 != there.md5:
+            return None
+        if self.row is not None and self.row.properties != got.properties.fingerprint:
+            return None
+        return Outcome(self.key, self._row(got, there.etag, there.md5, "md5", ours=True))
 
     def _known(self, got: Got) -> bool:
         """S3's ETag stays the same when only the metadata change."""
         if self.row is None or self.half_done:
             return False
-        return (self.row.etag(self.source.cloud), self.row.properties) == (got.etag, got.properties.fingerprint)
+        return (self.row.etag(self.sending.source.cloud), self.row.properties) == (
+            got.etag,
+            got.properties.fingerprint,
+        )
 
     @property
     def _known_there(self) -> str | None:
-        return self.row.etag(self.target.cloud) if self.row else None
+        return self.row.etag(self.sending.target.cloud) if self.row else None
 
     async def _gone(self) -> Outcome:
         if self.way != "follow":
             return Outcome(self.key, self.row)
-        etag = self._known_there
+        target, etag = self.sending.target, self._known_there
         if self.half_done:  # what is there may be this run's although its ETag was never recorded
-            there = await self.target.stat(self.key)
-            if there and await self._md5(there) in self.half_done:
+            there = await target.stat(self.key)
+            if there and await self._mark(there) in self.half_done:
                 etag = there.etag
-        if etag is not None:
-            try:
-                await self.target.delete(self.key, etag)
-            except Changed:
-                return Outcome(self.key, self.row, f"deleted, but changed on {self.target.cloud}")
-        return Outcome(self.key, None)
+        if etag is None:
+            return Outcome(self.key, None)
+        if self.dry:
+            return Outcome(self.key, None, deleted=True)
+        if not self.may_delete():
+            return Outcome(self.key, self.row, f"deleted, but still on {target.cloud}: too many are at once")
+        try:
+            await target.delete(self.key, etag)
+        except Changed:
+            return Outcome(self.key, self.row, f"deleted, but changed on {target.cloud}")
+        return Outcome(self.key, None, deleted=True)
 
     async def _write(self, got: Got) -> Outcome:
-        over, sent = self._known_there, ""
+        target, over = self.sending.target, self._known_there
+        sent = rung = ""
 
-        def intend(md5: str) -> None:
-            nonlocal sent
-            sent = md5
-            self.intend(self.key, md5)
+        def intend(mark: str, by: str) -> None:
+            nonlocal sent, rung
+            sent, rung = mark, by
+            self.intend(self.key, mark)
 
         for _ in range(TRIES):
             try:
-                written = await self._send(got, over, intend)
+                written = await self.sending.send(self.key, got, over, intend)
             except Changed as changed:
-                there = await self.target.stat(self.key)
+                there = await target.stat(self.key)
                 if there is None:
                     if self.way == "late":
-                        return Outcome(self.key, self.row, f"came late, and was deleted on {self.target.cloud}")
+                        return Outcome(self.key, self.row, f"came late, and was deleted on {target.cloud}")
                     over = None
                     continue
-                md5 = await self._md5(there)
-                half_done = md5 in self.half_done
-                if md5 == sent:
+                mark = await self._mark(there)
+                half_done = mark in self.half_done
+                if mark == sent:
                     ours = half_done or changed.retried or bool(self.row and self.row.ours)
-                    return Outcome(self.key, self._row(got, Written(there.etag, sent), ours=ours))
+                    if not ours and not await self._carries(got):
+                        return Outcome(self.key, self.row, f"{target.cloud} has it with other properties")
+                    return Outcome(self.key, self._row(got, there.etag, there.md5 or "", rung, ours=ours))
                 if not half_done or self.way == "late":
-                    return Outcome(self.key, self.row, f"it was written on {self.target.cloud} by somebody else")
+                    return Outcome(self.key, self.row, f"it was written on {target.cloud} by somebody else")
                 over = there.etag
             else:
-                row = self._row(got, written, ours=self.target.cloud == "azure")
+                row = self._row(got, written.etag, written.md5, rung, ours=target.cloud == "azure")
                 return Outcome(self.key, row, copied=got.size)
-        raise TidegateError(f"{self.key} is written by somebody else all the time", where=self.target.where)
+        raise TidegateError(f"{self.key} is written by somebody else all the time", where=target.where)
 
-    async def _send(self, got: Got, over: str | None, intend: Intend) -> Written:
-        def proved(md5: str) -> None:
-            if got.md5 not in {None, md5}:
-                raise self._not_whole()
-            intend(md5)
+    async def _carries(self, got: Got) -> bool:
+        """What the target has is described as the source's is."""
+        there = await self.sending.target.look(self.key)
+        return there is not None and there.properties.fingerprint == got.properties.fingerprint
 
-        if got.body is None:
-            return await self.target.put_parts(self.key, self._parts(got), got.properties, over, proved)
-        if len(got.body) != got.size:
-            raise self._not_whole()
-        return await self.target.put(self.key, got.body, got.properties, over, proved)
-
-    async def _md5(self, there: Listed) -> str:
-        """Of what the target holds; read and hashed if it can't say."""
+    async def _mark(self, there: Listed) -> str:
+        """Of what the target holds; read if it can't say."""
         if there.md5 is not None:
             return there.md5
-        digest = hashlib.md5(usedforsecurity=False)
+        digest, crc = hashlib.md5(usedforsecurity=False), 0
         for start in range(0, there.size, LARGE):
-            digest.update(await self.target.part(self.key, there.etag, start, min(LARGE, there.size - start)))
-        return digest.hexdigest()
+            part = await self.sending.target.part(self.key, there.etag, start, min(LARGE, there.size - start))
+            digest.update(part)
+            crc = crc64(part, crc)
+        by_crc = f"crc64nvme:{big_endian(crc)}"
+        return by_crc if by_crc in self.half_done else digest.hexdigest()
 
-    async def _parts(self, got: Got) -> AsyncIterator[bytes]:
-        size = max(LARGE, -(-got.size // MOST_PARTS))
-        for start in range(0, got.size, size):
-            wanted = min(size, got.size - start)
-            try:
-                part = await self.source.part(self.key, got.etag, start, wanted)
-            except Changed:
-                raise _Moved from None
-            if len(part) != wanted:
-                raise self._not_whole()
-            yield part
-
-    def _not_whole(self) -> TidegateError:
-        return TidegateError(f"{self.key} didn't arrive as its MD5 says", where=self.source.where)
-
-    def _row(self, got: Got, written: Written, *, ours: bool) -> Row:
-        aws, azure = (got.etag, written.etag) if self.source.cloud == "aws" else (written.etag, got.etag)
-        seen = got.seen if self.source.cloud == "aws" else 0.0
-        return Row(self.key, got.size, written.md5, aws, azure, got.properties.fingerprint, ours, seen)
+    def _row(self, got: Got, there: str, md5: str, rung: str, *, ours: bool) -> Row:
+        source, target = self.sending.source, self.sending.target
+        from_aws = source.cloud == "aws"
+        aws, azure = (got.etag, there) if from_aws else (there, got.etag)
+        checksum = next((f"{name}:{value}" for name, value in got.checksums.items()), "")
+        name = (target if from_aws else source).name(self.key)
+        return Row(
+            *(self.key, got.size, md5, aws, azure, got.properties.fingerprint, ours),
+            *(got.seen if from_aws else 0.0, rung, checksum, got.version, "" if name == self.key else name),
+        )

@@ -168,6 +168,10 @@ class Bucket(Model):
     kind: Literal["bucket"]
     aws: AwsBucket
     azure: AzureContainer
+    names: Literal["refuse", "map"] = Field(
+        default="refuse", description="keys that Blob can't hold: refused by name, or held under a name that tells them"
+    )
+    tags: Literal["copy", "leave"] = "copy"
 
 
 Store = Annotated[Database | Bucket, Field(discriminator="kind")]

@@ -106,5 +106,5 @@ class BucketFinish(BucketStep):
 
 
 def _summary(report: VerifyReport) -> dict[str, JsonValue]:
-    wrong = [*report.missing, *report.extra, *report.different]
-    return {"objects": report.objects, "mismatched": len(wrong), "wrong": ", ".join(wrong[:5])}
+    wrong = ", ".join(each.key for each in report.first[:5])
+    return {"objects": report.objects, "mismatched": report.differences, "wrong": wrong}

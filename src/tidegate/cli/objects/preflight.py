@@ -10,4 +10,4 @@ FIGURES = ("contents", "verification", "time")
 
 async def preflight(move: BucketMove, *, as_json: bool) -> None:
     """Find every reason why the move would fail, or lose something, before it starts. Changes nothing."""
-    show((await move.facts()).findings, as_json=as_json, figures=FIGURES)
+    show((await move.facts(beside=True)).findings, as_json=as_json, figures=FIGURES)

@@ -1,49 +1,22 @@
-"""What the sampled objects carry beside their content: held by Blob as it is, left behind, or not to be read at all.
+"""What the sampled objects carry beside their content: held by Blob as it is, left behind, or not to be read at all."""
 
-Blob's limits: "Set Blob Tags" and "Naming and Referencing Containers, Blobs, and Metadata", learn.microsoft.com.
-"""
-
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tidegate.objects.names import metadata_for_azure
-from tidegate.objects.preflight.check import judged, listed, size
+from tidegate.objects.names import unfit_for_blob
+from tidegate.objects.preflight.check import judged, listed
 from tidegate.objects.preflight.sample import Looked, SampleFacts
+from tidegate.objects.side import Properties
 from tidegate.runbook.step import Finding
 
-__all__ = ["judge_carried", "metadata_refused", "tags_refused"]
+__all__ = ["judge_carried"]
 
-MOST_TAGS = 10
-TAG_KEY, TAG_VALUE = 128, 256
-"""Characters."""
-OF_A_TAG = re.compile(r"[A-Za-z0-9 +\-./:=_]*")
-METADATA = 8 * 2**10
-"""Bytes, names and values together."""
+PLACES = {"redirect": "x-amz-website-redirect-location", "expires": "expires"}
+"""What only S3 has as a header goes among the metadata."""
 
 
-def tags_refused(tags: dict[str, str]) -> str:
-    """Why Blob can't hold them as index tags; empty if it can."""
-    if len(tags) > MOST_TAGS:
-        return f"more than {MOST_TAGS} tags"
-    for key, value in tags.items():
-        if not 0 < len(key) <= TAG_KEY or len(value) > TAG_VALUE:
-            return f"the tag {key!r} is too long"
-        if not OF_A_TAG.fullmatch(key) or not OF_A_TAG.fullmatch(value):
-            return f"the tag {key!r} has other characters than letters, digits, space and + - . / : = _"
-    return ""
-
-
-def metadata_refused(metadata: dict[str, str]) -> str:
-    """Why Blob can't hold it, names written as identifiers; empty if it can."""
-    count = sum(len(name.encode()) + len(value.encode()) for name, value in metadata_for_azure(metadata).items())
-    return (
-        f"{size(count)} of metadata, as Blob has to name it, are more than {size(METADATA)}" if count > METADATA else ""
-    )
-
-
-def judge_carried(where: str, sample: SampleFacts, *, hierarchical: bool | None) -> list[Finding]:
-    """One finding for each thing that an object may carry. Pure."""
+def judge_carried(where: str, sample: SampleFacts, *, tags: bool, hierarchical: bool | None) -> list[Finding]:
+    """One finding for each thing that an object may carry. `tags`: they are to be copied. Pure."""
     seen = sample.of("ok")
     among = f"of {len(sample.objects):,} sampled objects"
 
@@ -59,9 +32,9 @@ def judge_carried(where: str, sample: SampleFacts, *, hierarchical: bool | None)
     ssec, denied = sample.of("ssec"), sample.of("denied")
     kms = [each for each in seen if each.encrypted]
     untold = [each for each in seen if each.tags is None]
-    misfit = [each for each in seen if each.tags and tags_refused(each.tags)]
+    misfit = [each for each in seen if tags and _tags_refused(each)]
     tagged = [each for each in seen if each.tags]
-    heavy = [each for each in seen if metadata_refused(each.metadata)]
+    heavy = [each for each in seen if _metadata_refused(each)]
     public = [each for each in seen if each.grants]
     return [
         judged(
@@ -93,14 +66,16 @@ def judge_carried(where: str, sample: SampleFacts, *, hierarchical: bool | None)
             "tags",
             where,
             f"the tags {among} fit ({len(tagged):,} have any)",
-            wrong=told(misfit, "have tags that Blob can't hold", lambda each: tags_refused(each.tags or {})),
+            wrong=told(misfit, "have tags that Blob can't hold", _tags_refused),
             mend="change these tags on AWS",
         ),
         judged(
             "tags.read",
             where,
-            "tags can be read, and written on azure",
-            wrong="tags can't be read"
+            "tags can be read, and held on azure" if tags else "tags aren't to be copied",
+            wrong=""
+            if not tags
+            else "tags can't be read"
             if untold
             else "index tags aren't available in a hierarchical namespace: they stay behind"
             if hierarchical and tagged
@@ -112,7 +87,7 @@ def judge_carried(where: str, sample: SampleFacts, *, hierarchical: bool | None)
             "metadata",
             where,
             f"the metadata {among} fit",
-            wrong=told(heavy, "have metadata that Blob can't hold", lambda each: metadata_refused(each.metadata)),
+            wrong=told(heavy, "have metadata that Blob can't hold", _metadata_refused),
             mend="shorten it, or take characters other than letters, digits and _ out of its names",
         ),
         marked(
@@ -127,7 +102,7 @@ def judge_carried(where: str, sample: SampleFacts, *, hierarchical: bool | None)
             "redirects",
             "redirect",
             "redirects",
-            "redirect, for a website; Blob has no redirects",
+            "redirect, for a website: Blob keeps that among the metadata, and doesn't redirect",
             "rules of Azure Front Door",
             verdict="inconclusive",
         ),
@@ -135,8 +110,8 @@ def judge_carried(where: str, sample: SampleFacts, *, hierarchical: bool | None)
             "expires",
             "expires",
             "has an Expires header",
-            "have an Expires header, which Blob doesn't keep",
-            "Cache-Control: max-age, which is carried",
+            "have an Expires header: Blob keeps it among the metadata, and doesn't send it",
+            "Cache-Control: max-age, which Blob sends",
             verdict="inconclusive",
         ),
         marked(
@@ -176,3 +151,12 @@ def judge_carried(where: str, sample: SampleFacts, *, hierarchical: bool | None)
             verdict="inconclusive",
         ),
     ]
+
+
+def _tags_refused(looked: Looked) -> str:
+    return unfit_for_blob(Properties(tags=looked.tags or {}))
+
+
+def _metadata_refused(looked: Looked) -> str:
+    own = {name: looked.marks[mark] for mark, name in PLACES.items() if mark in looked.marks}
+    return unfit_for_blob(Properties(own, looked.metadata))

@@ -1,6 +1,6 @@
 """How a check says its verdict, and how its facts are asked for."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Protocol
 from xml.etree import ElementTree as ET
@@ -20,7 +20,6 @@ __all__ = [
     "elements",
     "judged",
     "listed",
-    "lowered",
     "read_setting",
     "size",
     "text",
@@ -40,10 +39,11 @@ class Asked(BaseModel):
 
 
 class Asks(Protocol):
-    """Either side. `url`: of the bucket or container."""
+    """Either side. `url`: of the bucket or container; `prefix`: of the keys that are moved, not in the keys here."""
 
     where: str
     url: str
+    prefix: str
 
     async def ask(self, request: Request, fine: set[int], at_most: int | None = None) -> Answer: ...
 
@@ -92,12 +92,8 @@ def text(element: ET.Element, name: str) -> str:
     return element.findtext(f"{{*}}{name}") or ""
 
 
-def lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
-
-
 def url_of(side: Asks, key: str) -> str:
-    return f"{side.url}/{encoded(key, '/')}"
+    return f"{side.url}/{encoded(side.prefix + key, '/')}"
 
 
 def listed(names: Collection[str], count: int | None = None) -> str:

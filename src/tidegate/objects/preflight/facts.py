@@ -26,9 +26,14 @@ SETTINGS = ("versioning", "object-lock", "notification", *(each.name for each in
 
 
 class BucketFacts(Asked):
-    """`wheres`: as errors name the bucket and the container."""
+    """`wheres`: as errors name the bucket and the container. `beside`: what the container has may stay beside the copy.
+
+    `tags`: they are to be copied.
+    """
 
     wheres: tuple[str, str]
+    beside: bool = False
+    tags: bool = True
     listing: ListingFacts
     sample: SampleFacts
     history: HistoryFacts
@@ -47,6 +52,7 @@ async def read_facts(
     events: Events | None,
     *,
     begun: bool,
+    beside: bool = False,
     at_once: int,
     sampled: int = SAMPLED,
     seed: int = 0,
@@ -55,23 +61,24 @@ async def read_facts(
 
     `sampled`: objects that are looked at one by one, drawn by `seed`. Raises Unreachable or Refused, naming the side.
     """
-    prefix = aws.spec.prefix
     target = await read_target(azure, begun=begun, at_once=at_once)
-    listing, entries = await read_listing(aws, Names(prefix, azure.spec.prefix), prefix, sampled, seed)
+    listing, entries = await read_listing(aws, Names(azure.refuses, azure.name), sampled, seed)
     listing = listing.model_copy(update={"names": await read_collisions(aws, listing.names)})
     answers = await asyncio.gather(*(read_setting(aws, name) for name in SETTINGS))
     settings = dict(zip(SETTINGS, answers, strict=True))
     waiting = (await events.depth()).waiting if events is not None else 0
     queue = events.queue if events is not None else None
-    history = await read_history(aws, prefix, settings)
+    history = await read_history(aws, settings)
     sample = await read_sample(aws, entries, at_once)
     facts = BucketFacts(
         wheres=(aws.where, azure.where),
+        beside=beside,
+        tags=aws.tags,
         listing=listing,
         sample=sample,
         history=history,
         left_behind=tell_left_behind(settings),
-        heard=tell_heard(settings["notification"], settings["lifecycle"], queue, waiting, prefix),
+        heard=tell_heard(settings["notification"], settings["lifecycle"], queue, waiting, aws.prefix),
         target=target,
         aws_rights=await prove_aws(aws, versioned=bool(history.versioning), locked=bool(history.lock)),
         azure_rights=await prove_azure(azure, there=target.state != "absent"),
@@ -88,11 +95,11 @@ def judge(facts: BucketFacts) -> list[Finding]:
         *judge_listing(aws, listing),
         *judge_names(azure, listing.names),
         judge_paths(azure, listing.names, target.hierarchical),
-        *judge_carried(aws, sample, hierarchical=target.hierarchical),
+        *judge_carried(aws, sample, tags=facts.tags, hierarchical=target.hierarchical),
         *judge_history(aws, facts.history),
         *judge_left_behind(aws, facts.left_behind),
         *judge_heard(aws, facts.heard),
-        *judge_target(azure, target),
+        *judge_target(azure, target, beside=facts.beside),
         *judge_rights(aws, azure, facts.aws_rights, facts.azure_rights),
         judge_ladder(aws, listing.ladder, _encrypted(sample)),
         judge_rate(aws, facts.rate, listing.objects, listing.bytes),

@@ -29,13 +29,13 @@ class HistoryFacts(Asked):
     denied: list[str] = Field(default_factory=list[str])
 
 
-async def read_history(aws: Asks, prefix: str, settings: Mapping[str, Setting]) -> HistoryFacts:
+async def read_history(aws: Asks, settings: Mapping[str, Setting]) -> HistoryFacts:
     """`settings`: of the bucket, by name; `versioning` and `object-lock` are among them."""
     rights = {"versioning": "s3:GetBucketVersioning", "object-lock": "s3:GetBucketObjectLockConfiguration"}
     denied = [right for name, right in rights.items() if settings[name].state == "denied"]
     versioning = "".join(each.text or "" for each in elements(settings["versioning"].body, "Status"))
     facts = HistoryFacts(versioning=versioning, lock=_lock(settings["object-lock"]), denied=denied)
-    return await _counted(aws, prefix, facts) if versioning else facts
+    return await _counted(aws, facts) if versioning else facts
 
 
 def _lock(setting: Setting) -> str:
@@ -47,8 +47,8 @@ def _lock(setting: Setting) -> str:
     return "every new object is kept: " + ", ".join(kept) if kept else "no default retention"
 
 
-async def _counted(aws: Asks, prefix: str, facts: HistoryFacts) -> HistoryFacts:
-    query = {"versions": "", "encoding-type": "url"} | ({"prefix": prefix} if prefix else {})
+async def _counted(aws: Asks, facts: HistoryFacts) -> HistoryFacts:
+    query = {"versions": "", "encoding-type": "url"} | ({"prefix": aws.prefix} if aws.prefix else {})
     noncurrent = markers = 0
     more = True
     for _ in range(PAGES):

@@ -1,7 +1,8 @@
 """How the copies will be proved equal: on which rung of the verification ladder the bytes stand.
 
-An ETag is the content's MD5 unless the object came in parts, or KMS or a customer's key encrypts it ("Common response
-headers", docs.aws.amazon.com). S3's CRC64NVME of a whole object is what Blob computes too.
+The ladder itself is objects/ladder.py; here it is foretold from what a listing says. An ETag is the content's MD5
+unless the object came in parts, or KMS or a customer's key encrypts it ("Common response headers",
+docs.aws.amazon.com).
 """
 
 import re
@@ -15,13 +16,13 @@ from tidegate.runbook.step import Finding
 
 __all__ = ["Ladder", "LadderFacts", "Rung", "judge_ladder", "rung"]
 
-Rung = Literal["md5", "crc64nvme", "parts", "checksum", "read"]
+Rung = Literal["md5", "crc64nvme", "checksum", "parts", "read"]
 SAYS: dict[Rung, str] = {
     "md5": "the ETag is the MD5",
     "crc64nvme": "S3 has the CRC64 that Blob computes",
+    "checksum": "another checksum of S3's is computed again",
     "parts": "the ETag is computed again from the parts",
-    "checksum": "S3's SHA or CRC32 is computed again",
-    "read": "both sides are read again",
+    "read": "the source is read twice",
 }
 MD5 = re.compile(r"[0-9a-f]{32}(-\d+)?")
 ONE = "0" * 32
@@ -34,11 +35,9 @@ def rung(etag: str, algorithms: tuple[str, ...], *, whole: bool, encrypted: bool
     found = None if encrypted else MD5.fullmatch(etag)
     if found and not found[1]:
         return "md5"
-    if whole and "CRC64NVME" in algorithms:
-        return "crc64nvme"
-    if found:
-        return "parts"
-    return "checksum" if algorithms else "read"
+    if whole and algorithms:
+        return "crc64nvme" if "CRC64NVME" in algorithms else "checksum"
+    return "parts" if found else "read"
 
 
 class LadderFacts(Asked):
@@ -83,7 +82,7 @@ def judge_ladder(where: str, facts: LadderFacts, encrypted: float | None) -> Fin
         where,
         f"how each byte is proved: {said}" if said else "there is no byte to prove",
         wrong=f"S3 has no checksum for {size(read)}, about: {said}" if read else "",
-        mend="nothing, if the copy may take longer: what S3 knows no checksum of is read on both sides; or copy those "
-        "objects onto themselves with --checksum-algorithm CRC64NVME first",
+        mend="nothing, if the copy may take longer; or copy those objects onto themselves first, with "
+        "--checksum-algorithm CRC64NVME",
         verdict="inconclusive",
     )

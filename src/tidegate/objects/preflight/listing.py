@@ -75,9 +75,7 @@ class ListingFacts(Asked):
     ladder: LadderFacts
 
 
-async def read_listing(
-    aws: Asks, names: Names, prefix: str, sampled: int, seed: int
-) -> tuple[ListingFacts, list[Entry]]:
+async def read_listing(aws: Asks, names: Names, sampled: int, seed: int) -> tuple[ListingFacts, list[Entry]]:
     """With `sampled` of its objects, each as likely as any other. Raises Refused if the bucket can't be listed."""
     chance = random.Random(seed)
     sample: list[Entry] = []
@@ -86,7 +84,7 @@ async def read_listing(
     ladder = Ladder()
     objects = largest = over = 0
     largest_key = ""
-    async for each in _entries(aws, prefix):
+    async for each in _entries(aws):
         objects += 1
         if each.size > largest or not largest_key:
             largest, largest_key = each.size, each.key
@@ -123,8 +121,8 @@ async def read_listing(
     return facts, sample
 
 
-async def _entries(aws: Asks, prefix: str) -> AsyncIterator[Entry]:
-    query = {"list-type": "2", "encoding-type": "url"} | ({"prefix": prefix} if prefix else {})
+async def _entries(aws: Asks) -> AsyncIterator[Entry]:
+    query = {"list-type": "2", "encoding-type": "url"} | ({"prefix": aws.prefix} if aws.prefix else {})
     headers = {"x-amz-optional-object-attributes": "RestoreStatus"}
     while True:
         answer = await aws.ask(Request("GET", aws.url, dict(query), headers), {200})
@@ -134,13 +132,15 @@ async def _entries(aws: Asks, prefix: str) -> AsyncIterator[Entry]:
         except ET.ParseError as error:
             raise TidegateError(f"its listing can't be read: {error}", where=aws.where) from None
         for each in root.iterfind("Contents"):
-            yield _entry(each)
+            entry = _entry(each, len(aws.prefix))
+            if entry.key:  # else it is the prefix itself, which is nobody's name on azure
+                yield entry
         if root.findtext("IsTruncated") != "true":
             return
         query["continuation-token"] = root.findtext("NextContinuationToken") or ""
 
 
-def _entry(element: ET.Element) -> Entry:
+def _entry(element: ET.Element, cut: int) -> Entry:
     fields: dict[str, str] = {}
     algorithms: list[str] = []
     restored = ""
@@ -154,7 +154,7 @@ def _entry(element: ET.Element) -> Entry:
             fields[name] = child.text or ""
     etag = fields.get("ETag", "").strip('"')
     return Entry(
-        key=unquote_plus(fields.get("Key", "")),
+        key=unquote_plus(fields.get("Key", ""))[cut:],
         size=int(fields.get("Size") or 0),
         etag=etag,
         storage_class=fields.get("StorageClass") or "STANDARD",

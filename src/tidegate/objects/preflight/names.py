@@ -6,6 +6,7 @@ Referencing Containers, Blobs, and Metadata" and "Azure Data Lake Storage hierar
 """
 
 import re
+from collections.abc import Callable
 
 from pydantic import Field
 
@@ -25,11 +26,13 @@ DEEPEST = 61
 class NameFacts(Asked):
     """`refused`: the first keys that Blob can't hold, with the reason; `collisions`: of those, two that become one.
 
-    `both`: keys that are a file and a folder of others. `sorted`: the listing was, or `both` isn't complete.
+    `mapped`: keys whose blobs are called otherwise. `both`: keys that are a file and a folder of others. `sorted`: the
+    listing was, or `both` isn't complete.
     """
 
     refused: dict[str, str] = Field(default_factory=dict[str, str])
     refused_count: int = 0
+    mapped: int = 0
     collisions: list[tuple[str, str]] = Field(default_factory=list[tuple[str, str]])
     both: list[str] = Field(default_factory=list[str])
     both_count: int = 0
@@ -41,21 +44,23 @@ class NameFacts(Asked):
 
 
 class Names:
-    """`see` takes the keys in order. A blob is named `there` and what follows `here` in its key."""
+    """`see` takes the keys in order. `refuses`: why a key can't be held; `named`: what the blob is called."""
 
-    def __init__(self, here: str = "", there: str = "") -> None:
-        self._cut, self._there = len(here), there
+    def __init__(self, refuses: Callable[[str], str] = refused_by_blob, named: Callable[[str], str] = str) -> None:
+        self._refuses, self._named = refuses, named
         self._refused: dict[str, str] = {}
         self._both: list[str] = []
-        self._refused_count = self._both_count = self._leading = self._doubled = self._folders = self._deep = 0
+        self._refused_count = self._both_count = self._mapped = 0
+        self._leading = self._doubled = self._folders = self._deep = 0
         self._sorted = True
         self._last = ""
         self._open: list[tuple[str, bool]] = []
         """Keys that the present one begins with, each with whether it was told: `a!` sorts between `a` and `a/b`."""
 
     def see(self, key: str) -> None:
-        name = self._there + key[self._cut :]
-        if why := refused_by_blob(name):
+        name = self._named(key)
+        self._mapped += name != key
+        if why := self._refuses(key):
             self._refused_count += 1
             if len(self._refused) < KEPT:
                 self._refused[key] = why
@@ -83,6 +88,7 @@ class Names:
         return NameFacts(
             refused=self._refused,
             refused_count=self._refused_count,
+            mapped=self._mapped,
             both=self._both,
             both_count=self._both_count,
             leading=self._leading,
@@ -124,16 +130,17 @@ def judge_names(where: str, facts: NameFacts) -> list[Finding]:
     """`where`: the target."""
     refused = listed([f"{key!r} ({why})" for key, why in facts.refused.items()], facts.refused_count)
     odd = " and ".join(filter(None, (_some(facts.leading, "begin with /"), _some(facts.doubled, "hold //"))))
+    mapped = f"; {facts.mapped:,} under a name that tells the key" if facts.mapped else ""
     clients = f"; {odd}: Blob keeps them, but some client libraries cut slashes off" if odd else ""
     return [
         judged(
             "names",
             where,
-            f"Blob can hold every name{clients}",
+            f"Blob can hold every name{mapped}{clients}",
             wrong=f"Blob can't hold {counted(facts.refused_count, 'name')} as they are: {refused}"
             if facts.refused_count
             else "",
-            mend="rename these objects on AWS",
+            mend="rename these objects on AWS, or have names mapped (names: map)",
         ),
         judged(
             "names.folded",

@@ -55,10 +55,10 @@ async def prove_aws(aws: S3Side, *, versioned: bool, locked: bool) -> RightsFact
 async def _prove(
     side: BlobSide | S3Side, headers: dict[str, str], tags: str, *, may_delete: bool = True
 ) -> RightsFacts:
-    name = f"{side.spec.prefix}tidegate-preflight-{secrets.token_hex(8)}"
+    name = f"tidegate-preflight-{secrets.token_hex(8)}"
     url, condition = url_of(side, name), {"if-match": NOWHERE}
     deleted = (await side.ask(Request("DELETE", url, headers=condition), DELETE)).status if may_delete else 0
-    facts = RightsFacts(probe=name, delete=deleted != 403 if deleted else None)
+    facts = RightsFacts(probe=side.prefix + name, delete=deleted != 403 if deleted else None)
     if not deleted:
         facts = facts.model_copy(update={"why": "the bucket has versions, in which the right to delete isn't tried"})
     for tag in ({tags: "tidegate=preflight"}, {}):

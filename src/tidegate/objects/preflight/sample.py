@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from tidegate.objects.preflight.check import Asked, Asks, elements, lowered, text, url_of
+from tidegate.objects.preflight.check import Asked, Asks, elements, text, url_of
 from tidegate.objects.preflight.listing import Entry
 from tidegate.objects.signing import Request
 
@@ -89,7 +89,7 @@ async def _look(aws: Asks, entry: Entry) -> Looked | None:
     if answer.status != 200:
         how = "ssec" if answer.status == 400 else "denied"
         return Looked(key=entry.key, size=entry.size, answer=how, readable=False)
-    got = lowered(answer.headers)
+    got = answer.headers
     marks = {name: got[header] for name, header in MARKS.items() if got.get(header, UNSET.get(name)) != UNSET.get(name)}
     if got.get("x-amz-tagging-count", "0") != "0":
         marks["tags"] = got["x-amz-tagging-count"]

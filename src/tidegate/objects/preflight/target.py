@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from tidegate.objects.blob import BlobSide
-from tidegate.objects.preflight.check import Asked, judged, lowered
+from tidegate.objects.preflight.check import Asked, judged
 from tidegate.objects.signing import Request
 from tidegate.runbook.step import Finding
 
@@ -40,11 +40,9 @@ async def read_target(azure: BlobSide, *, begun: bool, at_once: int) -> TargetFa
     answer = await azure.ask(container, {200, 404})
     there = answer.status == 200
     state: Literal["absent", "empty", "ours", "full"] = "ours" if begun else "empty"
-    if not begun and there:
-        async for _ in azure.list():
-            state = "full"
-            break
-    headers = lowered(answer.headers)
+    if there and not begun and await azure.holds_anything():
+        state = "full"
+    headers = answer.headers
     held = {"x-ms-has-immutability-policy": "an immutability policy", "x-ms-has-legal-hold": "a legal hold"}
     account = await _account(azure)
     places = asyncio.Semaphore(at_once)
@@ -73,13 +71,14 @@ async def _account(azure: BlobSide) -> dict[str, str]:
         query = {"restype": "account", "comp": "properties"}
         answer = await azure.ask(Request("GET", url, query), {200, 400, 401, 403, 404, 409})
         if answer.status == 200:
-            found = lowered(answer.headers)
+            found = answer.headers
             if "x-ms-is-hns-enabled" in found:
                 break
     return found
 
 
-def judge_target(where: str, facts: TargetFacts) -> list[Finding]:
+def judge_target(where: str, facts: TargetFacts, *, beside: bool) -> list[Finding]:
+    """`beside`: the copy may go beside what the container has."""
     state = {"absent": "the container will be made", "empty": "the container is empty", "ours": "the run has begun it"}
     return [
         judged(
@@ -87,7 +86,8 @@ def judge_target(where: str, facts: TargetFacts) -> list[Finding]:
             where,
             state.get(facts.state, ""),
             wrong="the container on azure isn't empty" if facts.state == "full" else "",
-            mend="give an empty one, or none",
+            mend="give an empty one, or none" + (", or go on: what is there stays as it is" if beside else ""),
+            verdict="inconclusive" if beside else "fail",
         ),
         judged(
             "container",

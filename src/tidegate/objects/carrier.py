@@ -1,0 +1,194 @@
+"""Errands side by side: as many as the network bears, in bounded memory, each recorded once the target has answered."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from tidegate.errors import TidegateError, Unreachable
+from tidegate.objects.manifest import Manifest, Row
+from tidegate.objects.sending import Sending
+from tidegate.objects.side import LARGE, Listed
+from tidegate.objects.transfer import Errand, Outcome, Way
+
+__all__ = ["Candidate", "Carrier", "Deletions"]
+
+IN_MEMORY = 96 * 2**20
+"""Bytes of all objects that are on their way."""
+OF_A_LARGE_ONE = 6 * LARGE
+"""Three parts on their way here, three from here."""
+TOGETHER = 200
+"""Outcomes that are recorded in one go: what a killed process asks about again."""
+OFTEN = 0.25
+"""Seconds after which they are recorded at the latest, while more come."""
+TOO_MANY = 20
+"""Objects that one server refuses: then it isn't the objects."""
+MINUTE = 60.0
+
+
+class Candidate(NamedTuple):
+    """A key to be looked at. `listed`: as the source had it a moment ago. `half_done`: marks of earlier tries."""
+
+    key: str
+    listed: Listed | None = None
+    row: Row | None = None
+    half_done: Collection[str] = ()
+
+
+class Deletions:
+    """How many objects may be deleted in a minute; None: as many as are told. `withheld`: how many weren't."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most = most
+        self.withheld = 0
+        self._done: deque[float] = deque()
+
+    def allowed(self) -> bool:
+        if self.most is None:
+            return True
+        now = time.monotonic()
+        while self._done and self._done[0] < now - MINUTE:
+            self._done.popleft()
+        if len(self._done) >= self.most:
+            self.withheld += 1
+            return False
+        self._done.append(now)
+        return True
+
+
+class Carrier:
+    """`dry`: everything is looked at, nothing written or recorded."""
+
+    def __init__(
+        self, manifest: Manifest, sending: Sending, way: Way, deletions: Deletions, at_once: int, *, dry: bool = False
+    ) -> None:
+        self.manifest, self.sending = manifest, sending
+        self.way: Way = way
+        self.deletions, self.dry = deletions, dry
+        self._at_once = at_once
+        self._free = _Space(IN_MEMORY)
+        self._errors: list[TidegateError] = []
+        self._outcomes: list[Outcome] = []
+        self._recorded = time.monotonic()
+
+    async def carry(self, batches: AsyncGenerator[list[Candidate]], told: Callable[[list[Outcome]], None]) -> None:
+        """All of them; `told` of what came of it. What failed stays pending; the first error is raised in the end."""
+        feed = _Feed(batches)
+
+        async def work() -> None:
+            while not self._hopeless and (candidate := await feed.next()) is not None:
+                await self._one(candidate)
+                if len(self._outcomes) >= TOGETHER or time.monotonic() - self._recorded > OFTEN:
+                    self._record(told)
+
+        workers = [asyncio.create_task(work()) for _ in range(self._at_once)]
+        try:
+            await asyncio.gather(*workers)
+        finally:  # also when cancelled
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await feed.close()
+            self._record(told)
+        if self._errors:
+            raise next((error for error in self._errors if isinstance(error, Unreachable)), self._errors[0])
+
+    @property
+    def _hopeless(self) -> bool:
+        """The rest would only wait for the same answer."""
+        return len(self._errors) > TOO_MANY or any(isinstance(error, Unreachable) for error in self._errors)
+
+    async def _one(self, candidate: Candidate) -> None:
+        key, listed, row, half_done = candidate
+        size = listed.size if listed else LARGE
+        async with self._free.taken(min(size, LARGE) if size <= LARGE else OF_A_LARGE_ONE):
+            errand = Errand(
+                key,
+                self.sending,
+                row,
+                self.way,
+                half_done,
+                self.manifest.intend,
+                listed,
+                self.deletions.allowed,
+                self.dry,
+            )
+            try:
+                self._outcomes.append(await errand.run())
+            except TidegateError as error:
+                self._errors.append(error)
+
+    def _record(self, told: Callable[[list[Outcome]], None]) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        self._recorded = time.monotonic()
+        if not outcomes:
+            return
+        if not self.dry:
+            self.manifest.record(
+                [outcome.row for outcome in outcomes if outcome.row],
+                [outcome.key for outcome in outcomes if not outcome.row],
+                [outcome.key for outcome in outcomes],
+                {outcome.key: outcome.conflict for outcome in outcomes if outcome.conflict},
+            )
+        told(outcomes)
+
+
+class _Feed:
+    """Batches, one by one, for many takers."""
+
+    def __init__(self, batches: AsyncGenerator[list[Candidate]]) -> None:
+        self._batches = batches
+        self._ready: deque[Candidate] = deque()
+        self._filling = asyncio.Lock()
+        self._over = False
+
+    async def next(self) -> Candidate | None:
+        while not self._ready:
+            if self._over:
+                return None
+            async with self._filling:
+                if not self._ready and not self._over:
+                    batch = await anext(self._batches, None)
+                    self._over = batch is None
+                    self._ready.extend(batch or ())
+        return self._ready.popleft()
+
+    async def close(self) -> None:
+        await self._batches.aclose()
+
+
+class _Space:
+    """Bytes that may be taken at once; first come, first served."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._free = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def taken(self, size: int) -> AsyncGenerator[None]:
+        size = min(size, self._size)
+        if self._waiting or self._free < size:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append((size, turn))
+            try:
+                await turn
+            except BaseException:
+                if turn.done() and not turn.cancelled():
+                    self._give(size)
+                raise
+        else:
+            self._free -= size
+        try:
+            yield
+        finally:
+            self._give(size)
+
+    def _give(self, size: int) -> None:
+        self._free += size
+        while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= self._free):
+            wanted, turn = self._waiting.popleft()
+            if not turn.done():
+                self._free -= wanted
+                turn.set_result(None)
