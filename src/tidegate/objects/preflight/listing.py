@@ -4,9 +4,9 @@ import random
 import re
 from bisect import bisect_left
 from collections.abc import AsyncIterator
+from html import unescape
 from typing import NamedTuple
 from urllib.parse import unquote_plus
-from xml.etree import ElementTree as ET
 
 from tidegate.errors import TidegateError
 from tidegate.objects.preflight.check import Asked, Asks, counted, judged, listed, size
@@ -35,7 +35,8 @@ UP_TO = {
     "50 TiB": 50 * 2**40,
 }
 SIZES = sorted(UP_TO.values())
-NAMESPACE = re.compile(rb' xmlns="[^"]*"')
+ENTRY = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
+FIELD = re.compile(rb"<(\w+)>([^<]*)</")
 
 
 class Entry(NamedTuple):
@@ -125,42 +126,36 @@ async def _entries(aws: Asks) -> AsyncIterator[Entry]:
     query = {"list-type": "2", "encoding-type": "url"} | ({"prefix": aws.prefix} if aws.prefix else {})
     headers = {"x-amz-optional-object-attributes": "RestoreStatus"}
     while True:
-        answer = await aws.ask(Request("GET", aws.url, dict(query), headers), {200})
-        try:
-            # without its namespace an element is found twice as fast
-            root = ET.fromstring(NAMESPACE.sub(b"", answer.body or b"", count=1))  # noqa: S314 - from S3 itself
-        except ET.ParseError as error:
-            raise TidegateError(f"its listing can't be read: {error}", where=aws.where) from None
-        for each in root.iterfind("Contents"):
+        body = (await aws.ask(Request("GET", aws.url, dict(query), headers), {200})).body or b""
+        found = ENTRY.findall(body)
+        if len(found) != body.count(b"<Contents") or b"ListBucketResult>" not in body[-40:]:
+            raise TidegateError(
+                "its listing can't be read", where=aws.where, mend="see whether it is an S3 that answers"
+            )
+        for each in found:
             entry = _entry(each, len(aws.prefix))
             if entry.key:  # else it is the prefix itself, which is nobody's name on azure
                 yield entry
-        if root.findtext("IsTruncated") != "true":
+        page = dict(FIELD.findall(body[body.rfind(b"</Contents>") :] + body[: body.find(b"<Contents>")]))
+        if page.get(b"IsTruncated") != b"true":
             return
-        query["continuation-token"] = root.findtext("NextContinuationToken") or ""
+        query["continuation-token"] = unescape(page[b"NextContinuationToken"].decode())
 
 
-def _entry(element: ET.Element, cut: int) -> Entry:
-    fields: dict[str, str] = {}
-    algorithms: list[str] = []
-    restored = ""
-    for child in element:
-        name = child.tag
-        if name == "ChecksumAlgorithm":
-            algorithms.append(child.text or "")
-        elif name == "RestoreStatus":
-            restored = "restoring" if child.findtext("IsRestoreInProgress") == "true" else "restored"
-        else:
-            fields[name] = child.text or ""
-    etag = fields.get("ETag", "").strip('"')
+def _entry(body: bytes, cut: int) -> Entry:
+    """A regular expression reads what S3 writes several times as fast as a parser of XML: names are URL-encoded."""
+    pairs = FIELD.findall(body)
+    fields = dict(pairs)
+    etag = fields.get(b"ETag", b"").decode().replace("&quot;", "").replace("&#34;", "").strip('"')
+    coming = fields.get(b"IsRestoreInProgress")
     return Entry(
-        key=unquote_plus(fields.get("Key", ""))[cut:],
-        size=int(fields.get("Size") or 0),
+        key=unquote_plus(fields[b"Key"].decode())[cut:],
+        size=int(fields.get(b"Size") or 0),
         etag=etag,
-        storage_class=fields.get("StorageClass") or "STANDARD",
-        algorithms=tuple(algorithms),
-        whole=fields.get("ChecksumType", "COMPOSITE" if "-" in etag else "FULL_OBJECT") == "FULL_OBJECT",
-        restored=restored,
+        storage_class=fields.get(b"StorageClass", b"").decode() or "STANDARD",
+        algorithms=tuple(value.decode() for name, value in pairs if name == b"ChecksumAlgorithm"),
+        whole=fields.get(b"ChecksumType", b"COMPOSITE" if "-" in etag else b"FULL_OBJECT") == b"FULL_OBJECT",
+        restored="" if coming is None else "restoring" if coming == b"true" else "restored",
     )
 
 
