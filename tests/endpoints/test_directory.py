@@ -10,13 +10,16 @@ from tidegate.errors import DeadlinePassed, LocalFault
 from tidegate.runbook.migration import Migration
 
 
-@pytest.fixture
-def directory(tmp_path) -> Directory:
-    document = sample_document()
+def directory_of(document: dict, tmp_path: Path) -> Directory:
     for name, component in document["components"].items():
         for cloud in ("aws", "azure"):
             component[cloud]["endpoints"] = str(tmp_path / "run" / f"{name}-{cloud}.json")
     return Directory(Migration.model_validate(document))
+
+
+@pytest.fixture
+def directory(tmp_path) -> Directory:
+    return directory_of(sample_document(), tmp_path)
 
 
 def document(directory: Directory, name: str, cloud: str) -> dict:
@@ -40,6 +43,22 @@ def test_secrets_stay_references(directory):
     directory.write(directory.settled("azure"))
     assert document(directory, "shop", "aws")["stores"]["orders"]["password"] == "env:APP_PASSWORD"
     assert document(directory, "shop", "aws")["stores"]["receipts"]["key"] == "env:E"
+
+
+@pytest.mark.parametrize(
+    ("primary", "told"),
+    [
+        ("aws", {"kind": "s3", "region": "eu-west-1", "bucket": "receipts"}),
+        ("azure", {"kind": "blob", "account": "receipts", "container": "receipts"}),
+    ],
+)
+def test_an_instance_is_told_of_no_secret_that_the_migration_does_not_name(tmp_path, primary, told):
+    migration = sample_document()
+    receipts = migration["stores"]["receipts"]
+    del receipts["aws"]["access_key"], receipts["aws"]["secret_key"], receipts["azure"]["key"]
+    directory = directory_of(migration, tmp_path)
+    directory.write(directory.settled(primary))
+    assert document(directory, "shop", "aws")["stores"]["receipts"] == told
 
 
 def test_workers_are_active_in_one_cloud_and_services_in_both(directory):

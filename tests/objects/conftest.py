@@ -56,7 +56,7 @@ class Receipts:
         document = self.spec.model_dump(mode="json")
         for side, fields in change.items():
             document[side] |= fields
-        move = BucketMove("receipts", Bucket.model_validate(document), self.folder)
+        move = BucketMove("receipts", Bucket.model_validate(document), self.folder / "receipts.objects.sqlite")
         self.moves.append(move)
         return move
 

@@ -63,7 +63,8 @@ async def dies(self, *arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return written
 BlobSide.put = dies
-move = BucketMove("receipts", Bucket.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))
+manifest = pathlib.Path(sys.argv[2]) / "receipts.objects.sqlite"
+move = BucketMove("receipts", Bucket.model_validate_json(sys.argv[1]), manifest)
 asyncio.run(move.copy(print))
 """
 """A process that is killed at its 20th object, which Azure has and nobody noted."""

@@ -89,7 +89,8 @@ async def test_objects_of_any_size_come_back_and_stay_below_their_prefix(vault):
         "large": secrets.token_bytes(2 * LARGE + 12345),
         "even": bytes(LARGE * 2),
     }
-    other = ObjectVault(vault.side, "nightly/one-more", Http(), "elsewhere")
+    spec = vault.side.spec.model_copy(update={"prefix": "nightly/one-more/"})
+    other = ObjectVault(type(vault.side)("the backup", spec, Http()), Http(), "elsewhere")
     await other.put("not-ours", chunks(b"x", 1), 1)
     for name, content in contents.items():
         await vault.put(name, chunks(content, 2**20 + 72), len(content))

@@ -8,7 +8,8 @@ The file of a deployment (`components.X.aws.endpoints`) is JSON, replaced atomic
                 "receipts": {"kind": "s3", "endpoint": "https://...", "region": "eu-west-1", "bucket": "receipts",
                              "access_key": "env:...", "secret_key": "env:..."}}}
 
-or, for a bucket on Azure, {"kind": "blob", "endpoint", "account", "container", "key"}. Secrets stay references.
+or, for a bucket on Azure, {"kind": "blob", "endpoint", "account", "container", "key" or "sas"}. Secrets stay
+references; where the migration names none, the instance goes in by its cloud's usual way.
 An instance that has taken a revision up and uses nothing older writes FILE.acks/INSTANCE, which holds the
 revision as text. `active: false` tells a worker to finish what it has in hand and take up nothing new.
 """
@@ -135,14 +136,12 @@ class Directory:
         endpoint = side.endpoint if cloud == primary else side.peer or side.endpoint
         address = {"endpoint": endpoint} if endpoint else {}
         if isinstance(side, AwsBucket):
-            keys = {"access_key": side.access_key, "secret_key": side.secret_key}
-            return {"kind": "s3", "region": side.region, "bucket": side.bucket} | address | keys
-        return {
-            "kind": "blob",
-            "account": side.account,
-            "container": side.container,
-            "key": side.key,
-        } | address
+            address = {"kind": "s3", "region": side.region, "bucket": side.bucket} | address
+            secrets = {"access_key": side.access_key, "secret_key": side.secret_key}
+        else:
+            address = {"kind": "blob", "account": side.account, "container": side.container} | address
+            secrets = {"key": side.key, "sas": side.sas}
+        return address | {name: reference for name, reference in secrets.items() if reference}
 
 
 def _as_seen_by(dsn: str, user: str, peer: str | None, *, own: bool) -> str:

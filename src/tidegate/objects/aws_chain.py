@@ -71,12 +71,6 @@ class _Chain:
         session = _session(self._profile)
         if session.get_config_variable("region") is None:
             session.set_config_variable("region", self._region)  # STS is asked there
-        if session.get_scoped_config().get("mfa_serial"):
-            raise InvalidMigration(
-                "the profile's role needs a code from a device, which nobody can type during a copy",
-                where=self._where,
-                mend="take the role first: eval $(aws configure export-credentials --format env), without the profile",
-            )
         found = session.get_credentials()
         if found is None:
             raise InvalidMigration(
@@ -84,7 +78,26 @@ class _Chain:
                 where=self._where,
                 mend="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, log in with `aws sso login`, or name a profile",
             )
+        if found.method == "assume-role" and _asks_for_a_code(session):
+            raise InvalidMigration(
+                "the profile's role needs a code from a device, which nobody can type in during a copy",
+                where=self._where,
+                mend=f"aws configure export-credentials{_option(self._profile)} --format env, "
+                "and set what it prints, without the profile",
+            )
         return found
+
+
+def _asks_for_a_code(session: "Session") -> bool:
+    """Whether botocore would, at the terminal: for this profile's role, or for one that it takes that role with."""
+    profiles, seen = session.full_config["profiles"], set[str]()
+    name: str = session.get_config_variable("profile") or "default"
+    while name in profiles and name not in seen:
+        seen.add(name)
+        if {"role_arn", "mfa_serial"} <= profiles[name].keys():
+            return True
+        name = profiles[name].get("source_profile", "")
+    return False
 
 
 def _session(profile: str | None) -> "Session":
@@ -111,12 +124,13 @@ def _explained(profile: str | None, where: str) -> Generator[None]:
 def _explanation(error: Exception, profile: str | None, where: str) -> TidegateError:
     from botocore import exceptions as known  # noqa: PLC0415 - 0.4 s
 
-    option = f" --profile {profile}" if profile else ""
+    option = _option(profile)
     why = " ".join(str(error).split())[:SHOWN] or type(error).__name__
     match error:
         case known.ProfileNotFound():
-            mend = f"correct its name, or make it: aws configure{option}"
-            return InvalidMigration(f"AWS's files have no profile {profile or ''}".rstrip(), where=where, mend=mend)
+            name = error.kwargs["profile"]
+            mend = f"correct its name, or make it: aws configure{_option(name)}"
+            return InvalidMigration(f"AWS's files have no profile {name}", where=where, mend=mend)
         case known.UnauthorizedSSOTokenError() | known.SSOTokenLoadError() | known.TokenRetrievalError():
             return Refused("the SSO session has expired, or never was", where=where, mend=f"aws sso login{option}")
         case known.LoginError():
@@ -125,10 +139,12 @@ def _explanation(error: Exception, profile: str | None, where: str) -> TidegateE
             return Refused(f"AWS lends no keys: {why}", where=where, mend="check the role, and who may take it")
         case known.ConnectionError() | known.HTTPClientError() | known.MetadataRetrievalError():
             return Unreachable(f"no keys can be had: {why}", where=where, mend="see whether that can be reached")
-        case known.CredentialRetrievalError():
-            return Refused(f"no keys can be had: {why}", where=where, mend="run the profile's program by hand")
-        case known.BotoCoreError():
+        case known.BotoCoreError() if not isinstance(error, known.CredentialRetrievalError):
             return InvalidMigration(f"AWS's configuration is of no use: {why}", where=where, mend="correct it")
         case _:
-            mend = "see what AWS's configuration names"
+            mend = f"see what this says: aws sts get-caller-identity{option}"
             return Refused(f"no keys can be had: {why}", where=where, mend=mend)
+
+
+def _option(profile: str | None) -> str:
+    return f" --profile {profile}" if profile else ""

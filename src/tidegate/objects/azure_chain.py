@@ -23,9 +23,11 @@ AHEAD = 290.0
 """Seconds before its expiry in which a token is renewed: azure-identity gives its own old one until 300 s before."""
 SHOWN = 300
 """Characters of another program's message."""
-NETWORK = re.compile(
-    r"Failed to resolve|refused|timed out|Max retries|unreachable|Connection (reset|aborted)", re.IGNORECASE
-)
+NETWORK = re.compile(r"Failed to resolve|timed out|unreachable|Connection (refused|reset|aborted)", re.IGNORECASE)
+
+
+for name in ("azure", "msal"):  # what they log is in the error, in a line
+    logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 def azure_credentials(spec: AzureContainer, where: str, clock: Clock = time.time) -> Credentials:
@@ -84,8 +86,6 @@ def _token(where: str, *, plain: bool) -> Granted:
             where=where,
             mend="give an https:// endpoint, or the account's key or a shared access signature",
         )
-    for name in ("azure", "msal"):  # what they log is in the error
-        logging.getLogger(name).addHandler(logging.NullHandler())
     from azure.core.exceptions import AzureError  # noqa: PLC0415 - 0.5 s
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 from tidegate.errors import TidegateError
-from tidegate.objects.checksums import crc64, from_little_endian, little_endian
 from tidegate.objects.azure_chain import azure_credentials
+from tidegate.objects.checksums import crc64, from_little_endian, little_endian
 from tidegate.objects.http import Answer, Asker, Http, refused
 from tidegate.objects.listing import Page, Unreadable, blob_page
 from tidegate.objects.names import (
@@ -80,6 +80,10 @@ class BlobSide:
 
     def unfit(self, properties: Properties) -> str:
         return unfit_for_blob(properties)
+
+    @property
+    def place(self) -> str:
+        return f"{self.url}/{self.prefix}"
 
     def refuses(self, key: str) -> str:
         return refused_by_blob(self.prefix + (name_of(key) if self.maps else key))

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, cast
 
-from tidegate.errors import Refused, RollbackIncomplete, TidegateError
+from tidegate.errors import Refused, RollbackIncomplete, TidegateError, UsageError
 from tidegate.objects.blob import BlobSide
 from tidegate.objects.events import Events
 from tidegate.objects.from_url import FromUrl
 from tidegate.objects.http import Http
 from tidegate.objects.manifest import Manifest
-from tidegate.objects.preflight import BucketFacts, read_facts
+from tidegate.objects.preflight import SAMPLED, BucketFacts, read_facts
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Changed, Listed, Side
 from tidegate.objects.store import BucketStore
@@ -47,7 +47,7 @@ class BucketMove:
     the other side), sealed (the writes change hands), ended.
     """
 
-    def __init__(self, name: str, spec: Bucket, folder: Path) -> None:
+    def __init__(self, name: str, spec: Bucket, manifest: Path) -> None:
         self.name, self.spec = name, spec
         self.http = Http()
         tags = spec.tags == "copy"
@@ -55,7 +55,7 @@ class BucketMove:
         self.azure = BlobSide(name, spec.azure, self.http, tags=tags, maps=spec.names == "map")
         self.sides: dict[Cloud, Side] = {"aws": self.aws, "azure": self.azure}
         self.events = Events(name, spec.aws, spec.aws.events, self.http) if spec.aws.events else None
-        self.manifest = Manifest(folder / f"{name}.objects.sqlite")
+        self.manifest = Manifest(manifest)
         self.sync = Sync(self.manifest, self.sides, self.events)
         self._turn = asyncio.Lock()
         self._hurried = 0
@@ -75,10 +75,17 @@ class BucketMove:
     def where(self, cloud: Cloud) -> str:
         return self.sides[cloud].where
 
-    async def facts(self, *, beside: bool = False) -> BucketFacts:
-        """`beside`: of a copy that may go beside what the container has (`add`)."""
-        begun = self.phase is not None
-        return await read_facts(self.aws, self.azure, self.events, begun=begun, beside=beside, at_once=AT_ONCE)
+    async def facts(self, *, beside: bool = False, sampled: int = SAMPLED) -> BucketFacts:
+        """`beside`: of a copy that may go beside what the container has. `sampled`: objects looked at one by one."""
+        return await read_facts(
+            self.aws,
+            self.azure,
+            self.events,
+            begun=self.phase is not None,
+            beside=beside,
+            at_once=self.sync.at_once,
+            sampled=sampled,
+        )
 
     async def copy(self, note: Callable[[str], None]) -> None:
         """Every object, into a container of its own. What an earlier process has copied isn't copied again."""
@@ -102,14 +109,47 @@ class BucketMove:
     async def add(self, note: Callable[[str], None], how: How = "auto", *, dry: bool = False) -> Swept:
         """Every object, beside what the container has: that stays as it is. What can't be copied is a conflict."""
         async with self._my_turn(note):
+            self._same_sides()
             if not dry and self.phase is None:
-                made = await self.azure.create()
-                self.manifest.set_state(phase="copying", **({"container": "made"} if made else {}))
+                await self._begin()
             swept = await self._bulk(how, dry=dry)
             if not dry:
                 self.manifest.set_state(phase="flow", owner=self.owner)
                 self._swept()
         return swept
+
+    async def keep(self, note: Callable[[str], None], owner: Cloud) -> Swept:
+        """All that has changed at the owner is applied at the other side; from here on changes flow that way."""
+        async with self._my_turn(note):
+            self._same_sides()
+            if self.phase is None:
+                if owner == "azure":
+                    raise UsageError(
+                        "nothing is recorded yet that could go back",
+                        where=str(self.manifest.path),
+                        mend="copy from S3 first, with the same --manifest",
+                    )
+                await self._begin()
+            if self.events is not None and owner == "aws":
+                await self.events.depth()  # it is there, before it is relied on
+            swept = await (self._bulk() if owner == "aws" else self.sync.sweep("azure"))
+            self.manifest.set_state(phase="flow", owner=owner)
+            self._swept()
+        return swept
+
+    async def _begin(self) -> None:
+        made = {} if await self.azure.exists() or not await self.azure.create() else {"container": "made"}
+        self.manifest.set_state(phase="copying", aws=self.aws.place, azure=self.azure.place, **made)
+
+    def _same_sides(self) -> None:
+        for side in (self.aws, self.azure):
+            recorded = self.manifest.state(side.cloud)
+            if recorded not in {None, side.place}:
+                raise UsageError(
+                    f"it is of {recorded}, not of {side.place}",
+                    where=str(self.manifest.path),
+                    mend="give each pair of sides its own --manifest",
+                )
 
     async def _bulk(self, how: How = "auto", *, dry: bool = False) -> Swept:
         self.sync.server = server = FromUrl(self.aws, self.azure) if how != "stream" else None
@@ -171,6 +211,12 @@ class BucketMove:
         if time.monotonic() - self._looked > FRESH:
             await self._look_at_the_queue()
         return self.sync.waiting + len(self.manifest.pending)
+
+    def lag_seconds(self) -> float | None:
+        """The age of the oldest change that isn't applied, or of the last listing where only that tells. None: none."""
+        if self.sync.oldest is not None:
+            return max(0.0, time.time() - self.sync.oldest)
+        return None if self.tells(self.owner) else time.monotonic() - self._looked
 
     async def _look_at_the_queue(self) -> None:
         if self.owner == "aws" and self.events is not None:

@@ -116,9 +116,11 @@ class Carrier:
                 self.dry,
             )
             try:
-                self._outcomes.append(await errand.run())
+                outcome = await errand.run()
             except TidegateError as error:
                 self._errors.append(error)
+            else:
+                self._outcomes.append(outcome)
 
     def _record(self, told: Callable[[list[Outcome]], None]) -> None:
         outcomes, self._outcomes = self._outcomes, []

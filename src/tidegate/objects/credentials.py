@@ -12,10 +12,7 @@ __all__ = ["EXPIRED", "NEVER", "Clock", "Credentials", "Granted"]
 
 Clock = Callable[[], float]
 """Unix seconds."""
-EXPIRED = {
-    *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
-    *("InvalidAuthenticationInfo", "ExpiredAuthenticationToken"),
-}
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidAuthenticationInfo"}
 """The codes by which AWS and Azure say that a token was good once."""
 
 NEVER = float("inf")

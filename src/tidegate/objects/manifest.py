@@ -32,8 +32,8 @@ class Row(NamedTuple):
     """An object that is the same on both sides: `aws` and `azure` are its ETags. `ours`: the run wrote the blob.
 
     `seen`: as of when, by S3's clock, it was read there; 0 if it was read on Azure. `md5`: of the content, in hex;
-    empty if nobody has computed it. `rung`: what proved that both are the same (objects/ladder.py). `checksum`: S3's own of
-    the whole, as ALGORITHM:BASE64. `version`: S3's, if the bucket has any. `name`: the blob's, if it isn't the key.
+    empty if nobody has computed it. `rung`: what proved that both are the same (objects/ladder.py). `checksum`: S3's own
+    of the whole, as ALGORITHM:BASE64. `version`: S3's, if the bucket has any. `name`: the blob's, if it isn't the key.
     """
 
     key: str

@@ -70,6 +70,10 @@ class S3Side:
     def unfit(self, properties: Properties) -> str:
         return unfit_for_s3(properties)
 
+    @property
+    def place(self) -> str:
+        return f"{self.url}/{self.prefix}"
+
     def refuses(self, key: str) -> str:
         return refused_by_s3(self.prefix + key)
 

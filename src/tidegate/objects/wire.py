@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 from httptools import HttpParserError, HttpResponseParser
@@ -136,7 +137,7 @@ class Wire(asyncio.Protocol):
     # what the transport tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "a stream"
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none of its subclasses
         self._transport = transport
         transport.set_write_buffer_limits(WATERMARK)
         sock = transport.get_extra_info("socket")

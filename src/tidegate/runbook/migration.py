@@ -151,6 +151,14 @@ class AwsBucket(Model):
     peer: Url | None = Field(default=None, description="the endpoint as Azure reaches it")
     events: str | None = Field(default=None, description="URL of the SQS queue that receives the bucket's events")
 
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "AwsBucket":
+        if (self.access_key is None) != (self.secret_key is None):
+            raise ValueError("give access_key and secret_key, or neither: then AWS's usual places are looked in")
+        if self.access_key and self.profile:
+            raise ValueError("give access_key and secret_key, or a profile, not both")
+        return self
+
 
 class AzureContainer(Model):
     """Without a key or a SAS, it is reached as azure-identity finds: environment, workload or managed identity, CLI."""
@@ -162,6 +170,12 @@ class AzureContainer(Model):
     sas: SecretRef | None = Field(default=None, description="a shared access signature for the container")
     endpoint: Url | None = Field(default=None, description="for a Blob service that is not Azure's own")
     peer: Url | None = Field(default=None, description="the endpoint as AWS reaches it")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "AzureContainer":
+        if self.key and self.sas:
+            raise ValueError("give key or sas, not both")
+        return self
 
 
 class Bucket(Model):

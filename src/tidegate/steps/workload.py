@@ -39,7 +39,7 @@ class Workload:
             if isinstance(store, Database):
                 self.databases[name] = DatabaseMove(name, store, run)
             else:
-                self.buckets[name] = BucketMove(name, store, folder)
+                self.buckets[name] = BucketMove(name, store, folder / f"{name}.objects.sqlite")
 
     @property
     def lead(self) -> DatabaseMove:

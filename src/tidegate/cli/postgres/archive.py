@@ -13,10 +13,10 @@ from pydantic import JsonValue
 from rich.text import Text
 
 from tidegate.cli.consoles import results
-from tidegate.cli.options import json_option, print_json
-from tidegate.cli.postgres.compared import Compared
 from tidegate.cli.given import Given, given
 from tidegate.cli.notes import note
+from tidegate.cli.options import json_option, print_json
+from tidegate.cli.postgres.compared import Compared
 from tidegate.cli.postgres.place import PLACE, Place
 from tidegate.cli.postgres.sides import NAME, ROLES, SOURCE, TARGET, role_passwords, server
 from tidegate.cli.wording import duration, size

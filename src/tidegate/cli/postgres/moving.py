@@ -5,9 +5,9 @@ import time
 
 import click
 
+from tidegate.cli.notes import note
 from tidegate.cli.options import json_option, print_json
 from tidegate.cli.postgres.move import moves
-from tidegate.cli.notes import note
 from tidegate.cli.wording import size
 from tidegate.postgres.database import DatabaseMove
 

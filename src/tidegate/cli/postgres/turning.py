@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import click
 from pydantic import JsonValue
 
+from tidegate.cli.notes import note
 from tidegate.cli.options import json_option, print_json
 from tidegate.cli.postgres.move import moves
-from tidegate.cli.notes import note
 from tidegate.errors import RollbackIncomplete, RolledBack, TidegateError, UsageError
 from tidegate.postgres.database import DatabaseMove
 from tidegate.runbook.migration import Cloud

@@ -15,6 +15,6 @@ rights       what either login may do, proved without an effect
 rate         how long the copy takes, as measured
 """
 
-from tidegate.objects.preflight.facts import BucketFacts, judge, read_facts
+from tidegate.objects.preflight.facts import SAMPLED, BucketFacts, judge, read_facts
 
-__all__ = ["BucketFacts", "judge", "read_facts"]
+__all__ = ["SAMPLED", "BucketFacts", "judge", "read_facts"]

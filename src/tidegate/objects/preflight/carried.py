@@ -80,7 +80,9 @@ def judge_carried(where: str, sample: SampleFacts, *, tags: bool, hierarchical: 
             else "index tags aren't available in a hierarchical namespace: they stay behind"
             if hierarchical and tagged
             else "",
-            mend="grant s3:GetObjectTagging" if untold else "take an account without one, or go on without tags",
+            mend="grant s3:GetObjectTagging"
+            if untold
+            else "take an account without one, or leave them (tags: leave, --leave-tags)",
             verdict="inconclusive",
         ),
         judged(

@@ -19,9 +19,10 @@ from tidegate.objects.preflight.target import TargetFacts, judge_target, read_ta
 from tidegate.objects.s3 import S3Side
 from tidegate.runbook.step import Finding
 
-__all__ = ["BucketFacts", "judge", "read_facts"]
+__all__ = ["SAMPLED", "BucketFacts", "judge", "read_facts"]
 
 SAMPLED = 200
+"""Objects that are looked at one by one."""
 SETTINGS = ("versioning", "object-lock", "notification", *(each.name for each in LEFT))
 
 

@@ -137,10 +137,10 @@ def judge_names(where: str, facts: NameFacts) -> list[Finding]:
             "names",
             where,
             f"Blob can hold every name{mapped}{clients}",
-            wrong=f"Blob can't hold {counted(facts.refused_count, 'name')} as they are: {refused}"
+            wrong=f"Blob can't hold {counted(facts.refused_count, 'name')} unchanged: {refused}"
             if facts.refused_count
             else "",
-            mend="rename these objects on AWS, or have names mapped (names: map)",
+            mend="rename these objects on AWS, or have names mapped (names: map, --map-names)",
         ),
         judged(
             "names.folded",

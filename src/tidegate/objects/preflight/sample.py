@@ -71,7 +71,7 @@ async def read_sample(aws: Asks, entries: Sequence[Entry], at_once: int) -> Samp
     began = time.monotonic()
     heads = await asyncio.gather(*(look(entry) for entry in entries))
     took = time.monotonic() - began
-    found = [each for each in heads if each is not None]
+    found = sorted((each for each in heads if each is not None), key=lambda each: not each.readable)
     there = await asyncio.gather(*(complete(place, each) for place, each in enumerate(found)))
     return SampleFacts(
         objects=there,
@@ -107,20 +107,21 @@ async def _look(aws: Asks, entry: Entry) -> Looked | None:
 async def _complete(aws: Asks, looked: Looked, *, acl: bool, tags: bool) -> Looked:
     change: dict[str, object] = {}
     if tags and looked.answer == "ok":
-        change["tags"] = await _tags(aws, looked.key)
+        body = await _told(aws, looked.key, "tagging")
+        found = elements(body or b"", "Tag")
+        change["tags"] = None if body is None else {text(each, "Key"): text(each, "Value") for each in found}
     if acl and looked.answer == "ok":
-        answer = await aws.ask(Request("GET", url_of(aws, looked.key), {"acl": ""}), {200, 403, 404, 501})
-        change["grants"] = (
-            [] if answer.status in {404, 501} else None if answer.status == 403 else grants(answer.body or b"")
-        )
+        body = await _told(aws, looked.key, "acl")
+        change["grants"] = None if body is None else grants(body)
     return looked.model_copy(update=change)
 
 
-async def _tags(aws: Asks, key: str) -> dict[str, str] | None:
-    answer = await aws.ask(Request("GET", url_of(aws, key), {"tagging": ""}), {200, 403, 404, 501})
-    if answer.status == 403:
+async def _told(aws: Asks, key: str, what: str) -> bytes | None:
+    """None if the login may not know; empty if there is nothing to know: the object is gone, or the server has none."""
+    answer = await aws.ask(Request("GET", url_of(aws, key), {what: ""}), {200, 403, 404, 501})
+    if answer.status == 403 and answer.code != "InvalidObjectState":
         return None
-    return {text(each, "Key"): text(each, "Value") for each in elements(answer.body or b"", "Tag")}
+    return answer.body or b"" if answer.status == 200 else b""
 
 
 def grants(acl: bytes) -> list[str]:

@@ -1,0 +1,148 @@
+"""What brings the objects over, and back: copy, sync."""
+
+import asyncio
+import time
+from typing import get_args
+
+import click
+from pydantic import JsonValue
+
+from tidegate.cli.given import given
+from tidegate.cli.notes import note
+from tidegate.cli.objects.sides import MOVE
+from tidegate.cli.options import json_option, print_json
+from tidegate.cli.wording import duration, size
+from tidegate.errors import CheckFailed
+from tidegate.objects.bucket import BucketMove, How
+from tidegate.objects.sync import Swept
+
+__all__ = ["copy", "sync"]
+
+EVERY = 5.0
+"""Seconds between two lines about the lag."""
+AT_ONCE = 128
+
+at_once = click.option(
+    "--at-once",
+    type=click.IntRange(1, 1000),
+    default=AT_ONCE,
+    show_default=True,
+    help="Objects on their way at the same time.",
+)
+
+
+@click.command()
+@click.option(
+    "--how",
+    type=click.Choice(get_args(How)),
+    default="auto",
+    show_default=True,
+    help="Who moves the bytes: Azure by itself where it can (auto), this process (stream), Azure alone (server).",
+)
+@click.option("--dry-run", is_flag=True, help="Look at every object, and say what would be done.")
+@at_once
+@json_option
+@given(MOVE, fast=True)
+async def copy(move: BucketMove, *, how: How, dry_run: bool, at_once: int, as_json: bool) -> None:
+    """Copy every object of a bucket, each proved as it goes. What the container has besides stays as it is.
+
+    Interrupted, the same command goes on where it was. Exits with 4 if any object can't be copied: those are named.
+    """
+    began = time.monotonic()
+    move.sync.at_once = at_once
+    swept = await move.add(note, how, dry=dry_run)
+    seconds = time.monotonic() - began
+    if as_json:
+        print_json(_document(move, swept, seconds))
+    else:
+        verb = "would be copied" if dry_run else "copied"
+        there = swept.seen - swept.copied - swept.conflicts
+        click.echo(
+            f"{swept.copied:,} objects, {size(swept.bytes)} {verb} in {duration(seconds)} "
+            f"({swept.copied / seconds:,.0f} objects/s, {swept.bytes / 2**20 / seconds:,.1f} MiB/s); "
+            f"{there:,} were there; {move.http.retries:,} requests had to be tried again"
+        )
+    _complain(move, swept)
+
+
+@click.command()
+@click.option("--events", metavar="URL", help="Of the SQS queue that hears of the bucket's changes.")
+@click.option("--once", is_flag=True, help="End when all that has changed until now is applied.")
+@click.option("--reverse", is_flag=True, help="From Blob to S3: what changed there since, by what is recorded.")
+@click.option(
+    "--max-deletions",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Where more are gone, none is deleted; of those that events tell, so many a minute.",
+)
+@at_once
+@json_option
+@given(MOVE, fast=True)
+async def sync(move: BucketMove, *, once: bool, reverse: bool, max_deletions: int, at_once: int, as_json: bool) -> None:
+    """Copy what is missing, then apply every change, told by events or found by listing, until Ctrl-C.
+
+    With --reverse the writes are taken to be at Blob: what has changed there goes back to S3, on the condition that S3
+    still has what is recorded. Nothing is echoed.
+    """
+    began = time.monotonic()
+    move.sync.at_once = at_once
+    move.sync.deletions.most = max_deletions
+    swept = await move.keep(note, "azure" if reverse else "aws")
+    if not once:
+        await _follow(move)
+    seconds = time.monotonic() - began
+    if as_json:
+        print_json(_document(move, swept, seconds))
+    else:
+        click.echo(
+            f"{swept.copied:,} objects, {size(swept.bytes)} copied, {swept.deleted:,} deleted in {duration(seconds)}; "
+            f"{move.http.retries:,} requests had to be tried again"
+        )
+    _complain(move, swept)
+
+
+async def _follow(move: BucketMove) -> None:
+    following = asyncio.create_task(move.follow(note))
+    try:
+        while not following.done():
+            await asyncio.wait({following}, timeout=EVERY)
+            late, waiting = move.lag_seconds(), await move.lag()
+            behind = f"the oldest change that isn't applied is {late:.1f} s old" if late is not None else "up to date"
+            note(f"{behind}; {waiting:,} wait")
+        await following
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+def _document(move: BucketMove, swept: Swept, seconds: float) -> JsonValue:
+    return {
+        "objects": swept.seen,
+        "copied": swept.copied,
+        "bytes": swept.bytes,
+        "deleted": swept.deleted,
+        "withheld_deletions": move.sync.deletions.withheld,
+        "conflicts": swept.conflicts,
+        "first_conflicts": [{"key": each.key, "why": each.conflict} for each in swept.first],
+        "retries": move.http.retries,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _complain(move: BucketMove, swept: Swept) -> None:
+    """Raises CheckFailed if anything was left."""
+    withheld = move.sync.deletions.withheld
+    if swept.conflicts:
+        raise CheckFailed(
+            f"{swept.conflicts:,} objects were left as they are",
+            where=move.where("azure"),
+            mend="`tidegate objects manifest` names them, with the reasons",
+        )
+    if withheld:
+        raise CheckFailed(
+            f"{withheld:,} objects are gone at the source, and weren't deleted",
+            where=move.where("azure"),
+            mend="see whether that is wanted, then give --max-deletions",
+        )
