@@ -90,7 +90,7 @@ async def test_what_is_archived_must_be_restored_first(receipts):
     facts = await receipts.move().facts()
     assert facts.listing.unreadable == (2, 15)
     assert failed(facts) == ["archived"]
-    assert "2 objects of 15 B to be restored before reading" in said(facts.findings, "archived")
+    assert "2 objects of 15 B can't be read before being restored" in said(facts.findings, "archived")
 
 
 async def test_restored_copies_count_as_readable():

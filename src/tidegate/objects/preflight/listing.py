@@ -190,7 +190,7 @@ def judge_listing(where: str, facts: ListingFacts) -> list[Finding]:
             if not facts.restored.objects
             else f"{counted(facts.restored.objects, 'archived object')} of {size(facts.restored.bytes)} are restored: "
             "copy them before that expires",
-            wrong=f"{archived} of {size(facts.unreadable.bytes)} to be restored before reading{coming} "
+            wrong=f"{archived} of {size(facts.unreadable.bytes)} can't be read before being restored{coming} "
             f"({listed([name for name in facts.classes if name in ARCHIVED])})"
             if facts.unreadable.objects
             else "",
