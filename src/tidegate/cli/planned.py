@@ -8,6 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.text import Text
 
+from tidegate.cli.findings import not_passed
 from tidegate.cli.wording import duration
 from tidegate.engine.journal import Store
 from tidegate.engine.state import fold
@@ -18,7 +19,6 @@ from tidegate.runbook.step import Action, Finding
 __all__ = ["Planned", "Rehearsal", "last_rehearsal"]
 
 PHASES = {"before": "before the cutover", "during": "the cutover", "after": "after the cutover"}
-VERDICTS = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,7 @@ class Planned:
         passed = sum(finding.verdict == "pass" for finding in self.findings)
         if self.findings:
             yield Text(f"preflight: {passed} of {len(self.findings)} checks pass")
-        for finding in self.findings:
-            if finding.verdict != "pass":
-                text = Text.assemble(
-                    (finding.verdict, VERDICTS[finding.verdict]), f"  {finding.check}: {finding.message}"
-                )
-                yield _indented(2, text)
-                if finding.mend:
-                    yield _indented(4, Text(f"mend: {finding.mend}", style="dim"))
+        yield from not_passed(self.findings, 2)
 
     def _stage(self, stage: Stage) -> Iterator[Text | Padding]:
         traits = [

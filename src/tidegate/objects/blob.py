@@ -251,6 +251,10 @@ class BlobSide:
         if answer.status == 404:
             self._not_there(answer)
 
+    async def ask(self, request: Request, fine: set[int], at_most: int | None = None) -> Answer:
+        """What only the preflight asks for. Raises Unreachable, Refused."""
+        return await self._asker.ask(request, fine, at_most)
+
     async def _unless_changed(self, request: Request) -> Answer:
         answer = await self._asker.ask(request, {201, 400, *CHANGED})
         if answer.status == 201:

@@ -13,7 +13,7 @@ from tidegate.objects.events import Events
 from tidegate.objects.from_url import FromUrl
 from tidegate.objects.http import Http
 from tidegate.objects.manifest import Manifest
-from tidegate.objects.preflight import BucketFacts, read_facts
+from tidegate.objects.preflight import SAMPLED, BucketFacts, read_facts
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Changed, Listed, Side
 from tidegate.objects.store import BucketStore
@@ -75,8 +75,17 @@ class BucketMove:
     def where(self, cloud: Cloud) -> str:
         return self.sides[cloud].where
 
-    async def facts(self) -> BucketFacts:
-        return await read_facts(self.aws, self.azure, self.events, begun=self.phase is not None)
+    async def facts(self, *, beside: bool = False, sampled: int = SAMPLED) -> BucketFacts:
+        """`beside`: of a copy that may go beside what the container has. `sampled`: objects looked at one by one."""
+        return await read_facts(
+            self.aws,
+            self.azure,
+            self.events,
+            begun=self.phase is not None,
+            beside=beside,
+            at_once=self.sync.at_once,
+            sampled=sampled,
+        )
 
     async def copy(self, note: Callable[[str], None]) -> None:
         """Every object, into a container of its own. What an earlier process has copied isn't copied again."""

@@ -232,12 +232,9 @@ class S3Side:
         if answer.status == 404 and answer.code != "NoSuchKey":
             raise refused(answer, self.where)
 
-    async def setting(self, name: str) -> ET.Element | None:
-        """A setting of the bucket (`versioning`, `encryption`); None if it isn't set, or may not be read."""
-        answer = await self._asker.ask(Request("GET", self.url, {name: ""}), {200, 403, 404, 501})
-        if answer.code == "NoSuchBucket":
-            raise refused(answer, self.where)
-        return ET.fromstring(answer.body or b"") if answer.status == 200 else None  # noqa: S314 - from S3 itself
+    async def ask(self, request: Request, fine: set[int], at_most: int | None = None) -> Answer:
+        """What only the preflight asks for. Raises Unreachable, Refused."""
+        return await self._asker.ask(request, fine, at_most)
 
     async def _unless_changed(self, request: Request) -> Answer:
         answer = await self._asker.ask(request, {200, 400, *CHANGED})

@@ -1,13 +1,10 @@
 """What only looks: preflight, status, verify."""
 
 from pathlib import Path
-from typing import cast
 
 import click
-from pydantic import JsonValue
-from rich.text import Text
 
-from tidegate.cli.consoles import results
+from tidegate.cli.findings import show
 from tidegate.cli.notes import note
 from tidegate.cli.options import json_option, print_json
 from tidegate.cli.postgres.move import moves
@@ -17,26 +14,13 @@ from tidegate.postgres.database import DatabaseMove
 
 __all__ = ["preflight", "status", "verify"]
 
-VERDICTS = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
-
 
 @click.command()
 @json_option
 @moves
 async def preflight(move: DatabaseMove, *, as_json: bool) -> None:
     """Find every reason why the move would fail, or lose something, before it starts. Changes nothing."""
-    findings = (await move.facts()).findings
-    if as_json:
-        print_json([cast("JsonValue", finding.model_dump(exclude_none=True)) for finding in findings])
-    else:
-        console = results()
-        for finding in findings:
-            if finding.verdict != "pass":
-                console.print(Text.assemble((finding.verdict, VERDICTS[finding.verdict]), f"  {finding.message}"))
-        passed = sum(finding.verdict == "pass" for finding in findings)
-        console.print(f"{passed} of {len(findings)} checks pass", highlight=False)
-    if failed := [finding.check for finding in findings if finding.verdict == "fail"]:
-        raise CheckFailed(f"the move would fail: {', '.join(failed)}", where="preflight")
+    show((await move.facts()).findings, as_json=as_json)
 
 
 @click.command()
