@@ -7,6 +7,7 @@ from tidegate.cli.lazy import Lazy, LazyGroup
 __all__ = ["objects"]
 
 COMMANDS = {
+    "preflight": Lazy("tidegate.cli.objects.preflight:preflight", "Find every reason why the copy would fail."),
     "copy": Lazy("tidegate.cli.objects.moving:copy", "Copy every object, each proved as it goes."),
     "sync": Lazy("tidegate.cli.objects.moving:sync", "Copy, then keep up; or back, for a rollback."),
     "verify": Lazy("tidegate.cli.objects.verifying:verify", "Prove that every object is the same on both sides."),
@@ -22,6 +23,7 @@ AZURE_STORAGE_KEY, by AZURE_STORAGE_SAS_TOKEN, or as azure-identity finds: envir
 managed identity, az login.
 
 \b
+  tidegate objects preflight s3://receipts azure://shopfiles/receipts
   tidegate objects copy s3://receipts azure://shopfiles/receipts
   tidegate objects sync s3://receipts azure://shopfiles/receipts --events https://sqs...
   tidegate objects verify s3://receipts azure://shopfiles/receipts
