@@ -34,10 +34,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Bounds:
-    """`speed`: at least so many times rclone's. `cpu`: at most this share of rclone's seconds. None: only printed."""
+    """`speed`: at least so many times rclone's. `cpu`: at most this share of rclone's seconds. None: only printed.
+
+    `memory`: under so many MiB, of ours alone.
+    """
 
     speed: float | None = None
     cpu: float | None = None
+    memory: float = 200
 
 
 def side_by_side(
@@ -94,7 +98,8 @@ def _print(title: str, data: Data, costs: dict[str, list[Cost]], bounds: Bounds)
             f"| {method} | {wall:.2f} | {amount / wall:,.0f} | {cpu:.2f} | {memory:.0f} | {requests} "
             f"| {_verified(method, data)} | {walls} |"
         )
-    print("\n| against rclone | speed | bound | CPU seconds | bound |\n|---|---|---|---|---|")
+    print("\n| against rclone | speed | bound | CPU seconds | bound | peak MiB, bound |")
+    print("|---|---|---|---|---|---|")
     for method, values in costs.items():
         if method == PEER:
             continue
@@ -102,7 +107,8 @@ def _print(title: str, data: Data, costs: dict[str, list[Cost]], bounds: Bounds)
         share = _median(values, _cpu) / _median(costs[PEER], _cpu)
         least = "none" if bounds.speed is None else f"at least {bounds.speed:g}: {verdict(speed >= bounds.speed)}"
         most = "none" if bounds.cpu is None else f"at most {bounds.cpu:.2g}: {verdict(share <= bounds.cpu)}"
-        print(f"| {method} | {speed:.2f} times | {least} | {share:.2f} | {most} |")
+        under = f"under {bounds.memory:g}: {verdict(_median(values, _memory) < bounds.memory)}"
+        print(f"| {method} | {speed:.2f} times | {least} | {share:.2f} | {most} | {under} |")
     print(flush=True)
 
 
