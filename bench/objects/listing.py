@@ -1,8 +1,9 @@
 """Two sides of 1,000,000 equal objects listed and compared: `tidegate objects verify` and `rclone check`.
 
-rclone compares S3's ETags with Azure's Content-MD5s, as they stand in the listings, in 16 folders at once; --fast-list
-takes it longer. That both tools do compare is shown by one blob of another content and the same size, afterwards: both
-must find it.
+rclone compares S3's ETags with Azure's Content-MD5s, as they stand in the listings, 16 folders at once. It needs minutes,
+so it is measured once. Fewer checkers make it slower and smaller; to print both listings with `rclone lsf`, to sort and
+to compare them takes the same CPU seconds. That both tools do compare is shown first, on 1,000 objects, one of which
+has another content and the same size: both must find it.
 """
 
 import statistics
@@ -20,6 +21,7 @@ from bench.objects.fastcloud import Fastcloud
 __all__ = ["main"]
 
 KEYS = 1_000_000
+FEW = 1_000
 RATE, MEMORY = 150_000, 150
 """At least so many keys a second; under so many MiB."""
 OURS, PEER = "tidegate objects verify", "rclone check"
@@ -44,15 +46,17 @@ def main(options: Options) -> None:
     keys = max(1, round(KEYS * options.scale))
     costs: dict[str, list[Cost]] = {method: [] for method in METHODS}
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name, Fastcloud(Path(name)) as cloud:
+        cloud.mirror(BUCKET, CONTAINER, FEW)
+        cloud.write_blob(CONTAINER, f"p07/obj-{7:07}.bin", b"changed!")
+        for method in METHODS:
+            _finds(method, cloud)
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name, Fastcloud(Path(name)) as cloud:
         say(f"  writing {keys:,} objects on both sides")
         cloud.mirror(BUCKET, CONTAINER, keys)
         for turn in range(options.times):
-            for method in METHODS if turn % 2 == 0 else reversed(METHODS):
+            for method in METHODS if turn == 0 else (OURS,):
                 costs[method].append(_measured(method, cloud))
                 say(f"  {method}: {costs[method][-1].used.wall:.2f} s, CPU {costs[method][-1].used.cpu:.2f} s")
-        cloud.write_blob(CONTAINER, f"p00/obj-{0:07}.bin", b"changed!")
-        for method in METHODS:
-            _finds(method, cloud)
     _print(keys, costs)
 
 
@@ -91,7 +95,7 @@ def _print(keys: int, costs: dict[str, list[Cost]]) -> None:
     print(f"| keys a second | {rate:,.0f} | at least {RATE:,}: {verdict(rate >= RATE)} |")
     print(f"| peak MiB | {memory:.0f} | under {MEMORY}: {verdict(memory < MEMORY)} |")
     print(f"| times rclone's speed | {_median(costs[PEER], _wall) / _median(costs[OURS], _wall):.2f} | none |")
-    print("\nOne blob changed, of the same size: both find it.\n", flush=True)
+    print("\nOne blob of 1,000 changed, of the same size: both found it.\n", flush=True)
 
 
 def _median(values: Sequence[Cost], of: Callable[[Cost], float]) -> float:
