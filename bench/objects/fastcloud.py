@@ -69,7 +69,7 @@ class Fastcloud:
             self.tls_port = free_port()
             ports.append(self.tls_port)
             # it looks for the certificate in the folder where it is
-            argv = ["sh", "-c", 'cd "$0" && exec "$@"', tls, *argv, "-tls", f"127.0.0.1:{self.tls_port}"]
+            argv = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', tls, *argv, "-tls", f"127.0.0.1:{self.tls_port}"]
         self.process = Process("fastcloud", argv, folder / "fastcloud.log")
         self.process.wait_until(lambda: all(listens(port) for port in ports))
 

@@ -1,9 +1,9 @@
 """Two sides of 1,000,000 equal objects listed and compared: `tidegate objects verify` and `rclone check`.
 
-rclone compares S3's ETags with Azure's Content-MD5s, as they stand in the listings, 16 folders at once. It needs minutes,
-so it is measured once. Fewer checkers make it slower and smaller; to print both listings with `rclone lsf`, to sort and
-to compare them takes the same CPU seconds. That both tools do compare is shown first, on 1,000 objects, one of which
-has another content and the same size: both must find it.
+rclone compares S3's ETags with Azure's Content-MD5s, as they stand in the listings, 16 folders at once. It needs
+minutes, so it is measured once. Fewer checkers make it slower and smaller; to print both listings with `rclone lsf`, to
+sort and to compare them takes the same CPU seconds. That both tools do compare is shown first, on 1,000 objects, one of
+which has another content and the same size: both must find it.
 """
 
 import statistics
