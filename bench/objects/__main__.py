@@ -13,8 +13,11 @@ wall.
 
 import argparse
 import importlib
+import os
+import subprocess
 
 from bench.measure import Options
+from bench.objects.commands import RCLONE
 
 PARTS = ("small", "large", "listing", "memory", "azurite", "tls", "workers")
 
@@ -27,6 +30,8 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"no part is called {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
+    version = subprocess.run([RCLONE, "version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    print(f"{os.cpu_count()} cores for clients and servers; {version}", flush=True)
     for part in given.parts or PARTS:
         print(f"\n## {part}\n", flush=True)
         importlib.import_module(f"bench.objects.{part}").main(Options(times=given.times, scale=given.scale))

@@ -22,7 +22,7 @@ from typing import Literal
 from tidegate.lab.servers.azurite import ACCOUNT, KEY
 from tidegate.lab.servers.process import quiet_environment
 
-__all__ = ["BUCKET", "CONTAINER", "RCLONE", "Command", "How", "Places", "rclone", "tidegate"]
+__all__ = ["BUCKET", "CONTAINER", "RCLONE", "Command", "How", "Places", "environment", "rclone", "tidegate"]
 
 How = Literal["server", "stream"]
 

@@ -24,12 +24,14 @@ from urllib.parse import quote
 
 from tidegate.errors import TidegateError
 from tidegate.lab.servers.azurite import ACCOUNT
-from tidegate.lab.servers.process import Process, free_port, listens
+from tidegate.lab.servers.process import Process, free_port, listens, quiet_environment
 
 __all__ = ["Fastcloud", "Served", "build", "missing"]
 
 SOURCE = Path(__file__).parents[3] / "shared" / "tools" / "fastcloud" / "main.go"
 GO = Path(sys.executable).with_name("go")
+PROTOCOL = {"GODEBUG": "http2server=0"}
+"""HTTP/1.1 alone, over TLS too: as S3 and Blob."""
 SEED_SECONDS = 600
 BATCH = 200
 """Requests under way: their answers fit into the buffers of a connection."""
@@ -70,7 +72,7 @@ class Fastcloud:
             ports.append(self.tls_port)
             # it looks for the certificate in the folder where it is
             argv = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', tls, *argv, "-tls", f"127.0.0.1:{self.tls_port}"]
-        self.process = Process("fastcloud", argv, folder / "fastcloud.log")
+        self.process = Process("fastcloud", argv, folder / "fastcloud.log", env=quiet_environment() | PROTOCOL)
         self.process.wait_until(lambda: all(listens(port) for port in ports))
 
     @property

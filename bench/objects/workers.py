@@ -41,7 +41,7 @@ def main(options: Options) -> None:
                     wall, cpu = _copied(folder / "site", store, server.password_ref, count, data)
                     walls[count].append(wall)
                     used[count].append(cpu)
-                    say(f"  {count} workers: {wall:.2f} s")
+                    say(f"  workers: {count}: {wall:.2f} s, CPU {cpu:.2f} s")
         finally:
             server.kill()
     _print(data, walls, used)
