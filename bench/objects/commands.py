@@ -17,14 +17,11 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tidegate.lab.servers.azurite import ACCOUNT, KEY
 from tidegate.lab.servers.process import quiet_environment
 
-__all__ = ["BUCKET", "CONTAINER", "RCLONE", "Command", "How", "Places", "environment", "rclone", "tidegate"]
-
-How = Literal["server", "stream"]
+__all__ = ["BUCKET", "CONTAINER", "RCLONE", "Command", "Places", "environment", "rclone", "remotes", "tidegate"]
 
 BUCKET = CONTAINER = "bench"
 REGION = "us-east-1"
@@ -49,6 +46,10 @@ class Places:
     blob: str
     ca: Path | None = None
 
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.sqlite"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -61,7 +62,7 @@ def tidegate(places: Places, verb: str, *options: str, store: str | None = None)
     argv = (
         *(sys.executable, "-m", "tidegate", "objects", verb, f"s3://{BUCKET}", f"azure://{ACCOUNT}/{CONTAINER}"),
         *("--source-endpoint", places.s3, "--target-endpoint", places.blob, "--region", REGION),
-        *("--manifest", str(places.folder / "manifest.sqlite"), *options),
+        *("--manifest", str(places.manifest), *options),
         *(() if store is None else ("--store", store)),
     )
     return Command(argv, environment(places))
@@ -83,6 +84,11 @@ def environment(places: Places) -> dict[str, str]:
 def rclone(places: Places, verb: str, *options: str) -> Command:
     """`rclone VERB`, with the bucket and the container."""
     argv = (RCLONE, verb, f"source:{BUCKET}", f"target:{CONTAINER}", *TUNED, *options)
+    return Command(argv if places.ca is None else (*argv, "--ca-cert", places.ca), remotes(places))
+
+
+def remotes(places: Places) -> dict[str, str]:
+    """rclone's environment, in which `source:` is S3 and `target:` is the account."""
     settings = {
         "source": {
             "type": "s3",
@@ -97,4 +103,4 @@ def rclone(places: Places, verb: str, *options: str) -> Command:
     found = {"HOME": str(places.folder), "PATH": os.environ["PATH"], "RCLONE_CONFIG": ""}
     for remote, fields in settings.items():
         found |= {f"RCLONE_CONFIG_{remote}_{name}".upper(): value for name, value in fields.items()}
-    return Command(argv if places.ca is None else (*argv, "--ca-cert", places.ca), found)
+    return found

@@ -1,8 +1,10 @@
 """Copies side by side: tidegate from server to server, tidegate through itself, and rclone, each proved whole."""
 
+import sqlite3
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +28,14 @@ BLOCK = 4 * 2**20
 
 @dataclass(frozen=True)
 class Cost:
-    """`requests`: that the servers saw, together; None if they don't count."""
+    """`requests`: that the servers saw, together; None if they don't count.
+
+    `rungs`: of the verification ladder, with the number of objects that stand on each, as tidegate's manifest has them.
+    """
 
     used: Used
     requests: int | None
+    rungs: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,8 @@ def copied(
         if at.cloud is not None:
             at.cloud.delay(0)  # the proof isn't measured
         prove(at.s3, at.blob, data.count, read=data.count if data.size >= 2**20 else SAMPLE)
-        return Cost(used, None if before is None or after is None else after - before - 1)
+        requests = None if before is None or after is None else after - before - 1
+        return Cost(used, requests, _rungs(at.places.manifest))
 
 
 def verdict(met: bool) -> str:
@@ -96,7 +103,7 @@ def _print(title: str, data: Data, costs: dict[str, list[Cost]], bounds: Bounds)
         walls = ", ".join(f"{value.used.wall:.2f}" for value in values)
         print(
             f"| {method} | {wall:.2f} | {amount / wall:,.0f} | {cpu:.2f} | {memory:.0f} | {requests} "
-            f"| {_verified(method, data)} | {walls} |"
+            f"| {_verified(method, values[-1], data)} | {walls} |"
         )
     print("\n| against rclone | speed | bound | CPU seconds | bound | peak MiB, bound |")
     print("|---|---|---|---|---|---|")
@@ -112,11 +119,19 @@ def _print(title: str, data: Data, costs: dict[str, list[Cost]], bounds: Bounds)
     print(flush=True)
 
 
-def _verified(method: str, data: Data) -> str:
-    """How the method itself knows; see `commands` for rclone's."""
-    if method != PEER:
-        return "each object, content"
-    return "each object, content" if data.size <= BLOCK else "blocks as sent; the whole's MD5 only claimed"
+def _rungs(manifest: Path) -> dict[str, int]:
+    """Empty if there is no manifest: rclone keeps none."""
+    if not manifest.exists():
+        return {}
+    with closing(sqlite3.connect(f"file:{manifest}?mode=ro", uri=True)) as db:
+        return dict(db.execute("select rung, count(*) from objects group by rung"))
+
+
+def _verified(method: str, cost: Cost, data: Data) -> str:
+    """What the method itself says; see `commands` for rclone's."""
+    if method == PEER:
+        return "MD5, by Azure" if data.size <= BLOCK else "blocks as sent; the whole's MD5 only claimed"
+    return ", ".join(f"{rung or 'nothing'}: {count:,}" for rung, count in cost.rungs.items()) or "nothing"
 
 
 def _median(values: Sequence[Cost], of: Callable[[Cost], float]) -> float:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from bench.measure import run
 from bench.objects.certificates import certify
-from bench.objects.commands import BUCKET, CONTAINER, RCLONE, Places, rclone
+from bench.objects.commands import BUCKET, CONTAINER, RCLONE, Places, remotes
 from bench.objects.fastcloud import Fastcloud
 from bench.objects.terminator import Terminator
 from tidegate.lab.servers.azurite import Azurite
@@ -93,9 +93,8 @@ def azurite(folder: Path, data: Data, latency: float) -> Generator[Site]:
             target = Azurite(folder / "azurite")
             try:
                 places = Places(folder, f"http://127.0.0.1:{port}", target.url)
-                made = rclone(places, "mkdir")
                 argv = [RCLONE, "mkdir", f"target:{CONTAINER}", "--azureblob-public-access", "container"]
-                run(argv, made.environment)
+                run(argv, remotes(places))
                 yield Site(places, places.s3, places.blob)
             finally:
                 target.kill()
