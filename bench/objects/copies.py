@@ -130,7 +130,7 @@ def _rungs(manifest: Path) -> dict[str, int]:
 def _verified(method: str, cost: Cost, data: Data) -> str:
     """What the method itself says; see `commands` for rclone's."""
     if method == PEER:
-        return "MD5, by Azure" if data.size <= BLOCK else "blocks as sent; the whole's MD5 only claimed"
+        return "MD5, by the server" if data.size <= BLOCK else "blocks as sent; the whole's MD5 only claimed"
     return ", ".join(f"{rung or 'nothing'}: {count:,}" for rung, count in cost.rungs.items()) or "nothing"
 
 
