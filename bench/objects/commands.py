@@ -9,7 +9,7 @@ was written: that last one is how it verifies); fewer transfers, larger blocks, 
 --multi-thread-streams change its memory, not its CPU seconds.
 
 What it verifies: the MD5 that is S3's ETag goes with the blob (x-ms-blob-content-md5), and is compared with the one
-that Azure shows afterwards. An object of up to one block (4 MiB) is verified so: on Put Blob the servers used here check
+that Azure shows afterwards. An object of up to one block (4 MiB) is verified so: on Put Blob the servers here check
 that MD5 against the content. Of a larger one they keep the MD5 as they were told; its blocks are checked as rclone sent
 them, never against the source.
 """
