@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup rehearse test test-crash check lock bench bench-postgres clean
+.PHONY: help setup rehearse test test-crash check lock bench bench-postgres bench-objects clean
 
 help:
 	@echo "make rehearse    a whole migration, on embedded servers, under load (options: ARGS=\"--scenario window\")"
@@ -14,6 +14,7 @@ help:
 	@echo "make check       lint, types, layers"
 	@echo "make bench       the figures, measured and printed"
 	@echo "make bench-postgres  the PostgreSQL plane beside its peers, on about 1 GB"
+	@echo "make bench-objects  the objects plane beside rclone (a part of it: ARGS=\"small\")"
 	@echo "make lock        resolve requirements.txt again"
 
 setup: $(READY)
@@ -45,6 +46,9 @@ bench: $(READY)
 
 bench-postgres: $(READY)
 	$(BIN)/python -m bench.postgres $(ARGS)
+
+bench-objects: $(READY)
+	$(BIN)/python -m bench.objects $(ARGS)
 
 lock:
 	$(PYTHON) -m venv $(VENV)

@@ -14,7 +14,7 @@ means much on a machine that does other work too.
 import argparse
 import importlib
 
-from bench.postgres.measure import Options
+from bench.measure import Options
 
 PARTS = ("copy", "verify", "turns", "keep_up")
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.measure import Options, say
 from bench.postgres.dataset import generate
-from bench.postgres.measure import Cost, Options, measure, median, servers
+from bench.postgres.measure import Cost, measure, median, servers
 from bench.postgres.move import COPIED
 from tidegate.lab.servers.postgres import Postgres
 
@@ -121,7 +122,7 @@ def main(options: Options) -> None:
         passwords = Path(name) / "pgpass"
         passwords.write_text("".join(f"*:{each.port}:*:*:{each.password}\n" for each in (source, target)))
         passwords.chmod(0o600)
-        _say(f"generating the data, scale {options.scale:g}")
+        say(f"generating the data, scale {options.scale:g}")
         generate(source, DATABASE, options.scale)
         bench.export()
         methods: dict[str, Callable[[], Cost]] = {OURS: bench.ours, DUMP: bench.dump_and_restore, LIMIT: bench.limit}
@@ -134,7 +135,7 @@ def main(options: Options) -> None:
                 target.create_database(DATABASE)
                 costs[method].append(methods[method]())
                 target.psql("postgres", f'drop database "{DATABASE}" with (force)')
-                _say(f"  {method}: {costs[method][-1].wall:.2f} s")
+                say(f"  {method}: {costs[method][-1].wall:.2f} s")
         size = int(source.psql(DATABASE, "select pg_database_size(current_database())")) / 2**20
         _print(costs, size)
 
@@ -178,7 +179,3 @@ def _target(cost: Cost) -> float:
 
 def _memory(cost: Cost) -> float:
     return cost.memory
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
