@@ -192,7 +192,7 @@ class Estate:
                 return None
             side = blob if cloud == "azure" else S3Side("attachments", spec.aws, http)
             found: dict[str, bytes] = {}
-            async for each in side.list():
+            async for each in (each async for page in side.pages() for each in page):
                 got = await side.get(each.key)
                 found[each.key.removeprefix("notes/").removesuffix(".txt")] = got.body
             return found
