@@ -152,7 +152,10 @@ class BucketMove:
                 )
 
     async def _bulk(self, how: How = "auto", *, dry: bool = False) -> Swept:
-        self.sync.server = server = FromUrl(self.aws, self.azure) if how != "stream" else None
+        server = None
+        if how != "stream":
+            server = FromUrl(self.aws, self.azure, 0) if how == "server" else FromUrl(self.aws, self.azure)
+        self.sync.server = server
         try:
             swept = await self.sync.sweep("aws", dry=dry)
         finally:
