@@ -27,6 +27,7 @@ COMMANDS = {
     "rollback": Lazy("tidegate.cli.steer:rollback", "Take a run back: traffic, data, and the rest in reverse."),
     "report": Lazy("tidegate.cli.report:report", "Write the report of a run."),
     "postgres": Lazy("tidegate.cli.postgres:postgres", "Move one PostgreSQL database by itself."),
+    "worker": Lazy("tidegate.cli.worker:worker", "Take a share of the copies that are spread over machines."),
     "edge": Lazy("tidegate.cli.edge:edge", "Prepare an Envoy as the edge, and hold requests beside it."),
 }
 

@@ -54,7 +54,7 @@ class BlobSide:
         """The container with all that is in it."""
         await self._asker.ask(Request("DELETE", self.url, CONTAINER), {202, 404})
 
-    async def list(self, prefix: str = "") -> AsyncIterator[Listed]:
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[Listed]:
         marker = ""
         while True:
             query = CONTAINER | {"comp": "list", "maxresults": PAGE} | ({"marker": marker} if marker else {})
@@ -71,6 +71,8 @@ class BlobSide:
                     continue
                 key = name.text or ""
                 key = unquote(key) if name.get("Encoded") == "true" else key
+                if key.encode() <= after.encode() and after:
+                    continue  # the service begins with the first
                 etag = (properties.findtext("Etag") or "").strip('"')
                 size = int(properties.findtext("Content-Length") or 0)
                 archived = properties.findtext("AccessTier") == "Archive"

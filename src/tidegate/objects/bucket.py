@@ -78,7 +78,7 @@ class BucketMove:
         async with self._my_turn(note):
             if await self.copied():
                 return
-            await self._container()
+            await self.begin()
             conflicts = sorted((await self.sync.sweep("aws")).conflicts, key=lambda each: each.key)
             if conflicts:
                 named = "; ".join(f"{each.key!r}: {each.conflict}" for each in conflicts[:SHOWN])
@@ -91,8 +91,8 @@ class BucketMove:
             self._swept()
         note("copied; changes are followed")
 
-    async def _container(self) -> None:
-        """Made, or found empty: everything in it that the manifest knows is then the run's."""
+    async def begin(self) -> None:
+        """The container: made, or found empty: everything in it that the manifest knows is then the run's."""
         if self.phase == "copying":
             return
         if not await self.azure.exists():

@@ -45,11 +45,12 @@ class S3Side:
     def refuses(self, key: str) -> str:
         return refused_by_s3(key)
 
-    async def list(self, prefix: str = "") -> AsyncIterator[Listed]:
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[Listed]:
         token = ""
         while True:
             query = {"list-type": "2", "encoding-type": "url"} | ({"continuation-token": token} if token else {})
             query |= {"prefix": prefix} if prefix else {}
+            query |= {"start-after": after} if after else {}
             root = await self._xml(query)
             for each in root.iterfind("{*}Contents"):
                 key = unquote_plus(each.findtext("{*}Key") or "")

@@ -1,0 +1,1 @@
+"""`objects`: one bucket moved by itself, without a migration around it."""
