@@ -90,7 +90,7 @@ async def test_a_killed_workers_shards_are_copied_by_another(queue, receipts):
         receipts.put(f"{i:03}", b"%d" % i)
     killed = await queue.worker(code=KILLED)
     move = receipts.move()
-    copying = asyncio.create_task(spread(move, queue.server, print, objects=20))
+    copying = asyncio.create_task(spread(move, queue.server, quiet, objects=20))
     await killed.wait()
     assert killed.returncode == -signal.SIGKILL
     assert not copying.done()
@@ -99,7 +99,6 @@ async def test_a_killed_workers_shards_are_copied_by_another(queue, receipts):
     assert (done.shards, done.objects, done.conflicts) == (12, 240, [])
     assert 0 < done.copied < 240  # the rest was there, from the one that died
     _, said = await other.communicate()
-    print(said.decode())
     assert other.returncode == 0
     assert "Traceback" not in said.decode()
     assert await receipts.on("azure") == await receipts.on("aws")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import NoReturn
 
 from tidegate.engine.queue.server import QueueServer
-from tidegate.errors import Unreachable
+from tidegate.errors import TidegateError, Unreachable
 from tidegate.postgres.server import Connection
 
 __all__ = ["Session", "opened"]
@@ -40,13 +40,13 @@ class Session:
             done, _ = await asyncio.wait([asked], timeout=SILENT)
             if not done:
                 await self._connection.close()  # and what waits for it fails
-                await asyncio.gather(asked, return_exceptions=True)
+            try:
+                await asked
+            except TidegateError as error:
+                why = error.why if done else f"the server hasn't answered for {SILENT:.0f} s"
                 raise Unreachable(
-                    f"no answer for {SILENT:.0f} s",
-                    where=self.server.where,
-                    mend="see to the network, then start it again",
-                )
-            asked.result()
+                    f"the lease is lost: {why}", where=self.server.where, mend="see to the network, then start it again"
+                ) from None
             await asyncio.sleep(BEAT)
 
     async def _lock(self, function: str, name: str) -> bool:

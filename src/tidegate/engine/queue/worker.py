@@ -56,9 +56,9 @@ async def work(server: QueueServer, tasks: Mapping[str, Perform], note: Note, *,
             for task in ended:
                 task.result()
         finally:
+            await hands.drop()  # first: who has lost the lease must do nothing more
             await cancel(rounds)
             await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
-            await hands.drop()
             if not beat.done():
                 with server.dbos_explained():
                     if left := await hand_back(client, me):
