@@ -91,15 +91,19 @@ class BucketMove:
             self._swept()
         note("copied; changes are followed")
 
-    async def begin(self) -> None:
-        """The container: made, or found empty: everything in it that the manifest knows is then the run's."""
+    async def begin(self, *, ours: bool = False) -> None:
+        """The container: made, or found empty: everything in it that the manifest knows is then the run's.
+
+        `ours`: what is in it was copied by this run, though with another manifest.
+        """
         if self.phase == "copying":
             return
         if not await self.azure.exists():
             self.manifest.set_state(container="made")
             await self.azure.create()
-        async for _ in self.azure.list():
-            raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty container, or none")
+        if not ours:
+            async for _ in self.azure.list():
+                raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty container, or none")
         self.manifest.set_state(phase="copying")
 
     async def copied(self) -> bool:

@@ -60,18 +60,18 @@ async def spread(move: BucketMove, server: QueueServer, note: Note, objects: int
     Interrupted, the workers go on with what is listed; called again, here or elsewhere, so does this. Raises
     LeaseHeld, Unreachable, Refused, and the error of a shard that failed; what is done stays done.
     """
-    await move.begin()
     async with coordinated(server, job_of(move.spec), TASK) as job:
-        spread = await _gathered(move, job, note, objects)
+        left = await job.resume()
+        if left is not None:
+            note(f"goes on with {job.waiting:,} shards that were listed before")
+        await move.begin(ours=left is not None)
+        spread = await _gathered(move, job, left, note, objects)
         await job.forget()
     return spread
 
 
-async def _gathered(move: BucketMove, job: Job, note: Note, objects: int) -> Spread:
+async def _gathered(move: BucketMove, job: Job, left: JsonValue, note: Note, objects: int) -> Spread:
     total = Spread()
-    left = await job.resume()
-    if left is not None:
-        note(f"goes on with {job.waiting:,} shards that were listed before")
     listing = asyncio.create_task(_list(move, job, left, objects))
     telling = _telling(job, total, note)
     try:

@@ -9,12 +9,12 @@ from typing import cast
 from dbos import DBOSClient, WorkflowStatus
 from pydantic import JsonValue
 
+from tidegate.engine.queue.failure import failure
 from tidegate.engine.queue.lease import Session, opened
-from tidegate.engine.queue.outcome import is_failed, result
 from tidegate.engine.queue.server import QUEUE, VERSION, QueueServer
 from tidegate.engine.queue.takeover import hand_on
 from tidegate.engine.tasks import cancel
-from tidegate.errors import LeaseHeld, TidegateError
+from tidegate.errors import LeaseHeld
 
 __all__ = ["COORDINATORS", "Job", "coordinated"]
 
@@ -63,9 +63,14 @@ class Job:
                 if number >= self._number:
                     self._number, last = number + 1, _payload(task)
                 self._waiting[task.workflow_id] = None
-        if stopped := [task.workflow_id for task in await self._tasks(status="CANCELLED")]:
+        for task in await self._tasks(status="ERROR", load_input=True):
+            payload = _payload(task)
             with self.server.dbos_explained():
-                await self._client.resume_workflows_async(stopped, queue_name=QUEUE)
+                await self._client.delete_workflows_async([task.workflow_id])
+            await self._enqueue(task.workflow_id, payload)
+        while page := await self._tasks(status="CANCELLED", limit=PAGE):
+            with self.server.dbos_explained():
+                await self._client.resume_workflows_async([task.workflow_id for task in page], queue_name=QUEUE)
         return last
 
     async def add(self, payload: JsonValue) -> None:
@@ -83,16 +88,14 @@ class Job:
         oldest = list(islice(self._waiting, WINDOW))
         if not oldest:
             return []
-        found = await self._tasks(
-            ids=oldest, status=["SUCCESS", "ERROR"], limit=AT_ONCE, load_input=True, load_output=True
-        )
+        found = await self._tasks(ids=oldest, status=["SUCCESS", "ERROR"], limit=AT_ONCE, load_output=True)
         for task in found:
-            if is_failed(task.output):
-                await self._stop(task)
-        results = [result(task.output) for task in found]
+            if task.status == "ERROR":
+                await self._stop()
+                raise failure(str(task.error), task.workflow_id)
         for task in found:
             del self._waiting[task.workflow_id]
-        return results
+        return [task.output for task in found]
 
     async def hand_on(self) -> tuple[int, int]:
         """As takeover.hand_on."""
@@ -108,19 +111,11 @@ class Job:
     async def close(self) -> None:
         await cancel(self._beat)
 
-    async def _stop(self, failed: WorkflowStatus) -> None:
-        """The failed one is put back for the next coordinator, off the queue as all others."""
-        payload = _payload(failed)
+    async def _stop(self) -> None:
+        """Nobody begins what nobody has begun."""
         while page := await self._tasks(status="ENQUEUED", limit=PAGE):
             with self.server.dbos_explained():
                 await self._client.cancel_workflows_async([task.workflow_id for task in page])
-        with self.server.dbos_explained():
-            await self._client.delete_workflows_async([failed.workflow_id])
-            await self._enqueue(failed.workflow_id, payload)
-            await self._client.cancel_workflows_async([failed.workflow_id])
-        if failed.error is not None:
-            raise TidegateError(f"a worker can't run it: {failed.error}", where=failed.workflow_id)
-        result(failed.output)
 
     async def _enqueue(self, name: str, payload: JsonValue) -> None:
         with self.server.dbos_explained():

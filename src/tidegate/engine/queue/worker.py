@@ -11,9 +11,9 @@ from typing import Any
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
 from pydantic import JsonValue
 
+from tidegate.engine.queue.failure import TaskFailed
 from tidegate.engine.queue.job import COORDINATORS
 from tidegate.engine.queue.lease import Session, opened
-from tidegate.engine.queue.outcome import done, failed
 from tidegate.engine.queue.server import APPLICATION, QUEUE, SCHEMA, VERSION, QueueServer
 from tidegate.engine.queue.takeover import hand_back, hand_on, worker_lease
 from tidegate.engine.tasks import cancel, unforeseen
@@ -115,10 +115,10 @@ class Hands:
     def __init__(self, tasks: Mapping[str, Perform], note: Note) -> None:
         self._tasks, self._note = tasks, note
         self._loop = asyncio.get_running_loop()
-        self._running: set[concurrent.futures.Future[dict[str, JsonValue]]] = set()
+        self._running: set[concurrent.futures.Future[JsonValue]] = set()
         self._dropped = False
 
-        def task(name: str, payload: Any) -> dict[str, JsonValue]:
+        def task(name: str, payload: Any) -> JsonValue:
             if self._dropped:
                 raise HandedBack
             running = asyncio.run_coroutine_threadsafe(self._perform(name, payload), self._loop)
@@ -140,30 +140,27 @@ class Hands:
             each.cancel()
         await asyncio.gather(*(asyncio.wrap_future(each) for each in running), return_exceptions=True)
 
-    async def _perform(self, name: str, payload: JsonValue) -> dict[str, JsonValue]:
-        """Its outcome, whatever it is."""
+    async def _perform(self, name: str, payload: JsonValue) -> JsonValue:
+        """Its result. Raises TaskFailed, whatever went wrong."""
         perform = self._tasks.get(name)
         if perform is None:
-            return failed(TidegateError(f"it knows no task {name!r}", where=_here(), mend="upgrade its tidegate"))
+            raise self._failed(TidegateError(f"there is no task {name!r} here", mend="upgrade this worker's tidegate"))
         for pause in (*PAUSES, None):
             try:
-                return done(await perform(payload, self._note))
+                return await perform(payload, self._note)
             except Unreachable as error:
                 if pause is None:
-                    return self._failed(error)
+                    raise self._failed(error) from None
                 self._note(f"tried again in {pause:.0f} s: {error.brief}")
                 await asyncio.sleep(pause)
             except TidegateError as error:
-                return self._failed(error)
+                raise self._failed(error) from None
             except Exception as error:  # noqa: BLE001 - it ends the job, not the worker
-                return self._failed(unforeseen(error, name))
-        raise AssertionError("the last try returns")
+                raise self._failed(unforeseen(error, name)) from None
+        raise AssertionError("the last try returns or raises")
 
-    def _failed(self, error: TidegateError) -> dict[str, JsonValue]:
+    def _failed(self, error: TidegateError) -> TaskFailed:
         self._note(f"failed: {error.brief}")
-        error.where = f"{error.where}, from {_here()}" if error.where else _here()
-        return failed(error)
-
-
-def _here() -> str:
-    return f"the worker on {socket.gethostname()}"
+        here = f"the worker on {socket.gethostname()}"
+        error.where = f"{error.where}, from {here}" if error.where else here
+        return TaskFailed(error)
