@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import sys
 import uuid
@@ -10,12 +11,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from objects.conftest import Receipts
-from tidegate.cli.objects.spread import spread
+from tidegate.cli.objects.spread import TASK, copy_shard, spread
 from tidegate.engine.queue.server import QueueServer
+from tidegate.engine.queue.worker import work
 from tidegate.errors import InvalidMigration
 from tidegate.lab.buckets import ACCESS_KEY, SECRET_KEY
 from tidegate.lab.servers.azurite import KEY
-from tidegate.objects.manifest import Manifest
+from tidegate.objects.bucket import BucketMove
 from tidegate.runbook.migration import DatabaseServer
 
 SECRETS = {"LAB_ACCESS_KEY": ACCESS_KEY, "LAB_SECRET_KEY": SECRET_KEY, "LAB_ACCOUNT_KEY": KEY}
@@ -28,13 +30,13 @@ put, done = BlobSide.put, []
 async def dies(self, *arguments):
     written = await put(self, *arguments)
     done.append(written)
-    if len(done) == 35:
+    if len(done) == 25:
         os.kill(os.getpid(), signal.SIGKILL)
     return written
 BlobSide.put = dies
 {WORKER}
 """
-"""A worker that is killed at its 35th object, which Azure has and nobody noted."""
+"""A worker that is killed at its 25th object, which Azure has and nobody noted."""
 
 
 def quiet(text: str) -> None:
@@ -85,20 +87,20 @@ async def receipts(moto, azurite, tmp_path, monkeypatch) -> AsyncIterator[Receip
 
 
 async def test_a_killed_workers_shards_are_copied_by_another(queue, receipts):
-    for i in range(240):
+    for i in range(120):
         receipts.put(f"{i:03}", b"%d" % i)
     receipts.put("no\\blob", b"which Azure would hold under another name")
     killed = await queue.worker(code=KILLED)
     move = receipts.move()
-    copying = asyncio.create_task(spread(move, queue.server, quiet, objects=20))
+    copying = asyncio.create_task(spread(move, queue.server, quiet, objects=10))
     await killed.wait()
     assert killed.returncode == -signal.SIGKILL
     assert not copying.done()
     other = await queue.worker("--until-idle")
     done = await copying
-    assert (done.shards, done.objects) == (13, 240)
+    assert (done.shards, done.objects) == (13, 120)
     assert [key for key, _ in done.conflicts] == ["no\\blob"]
-    assert 0 < done.copied < 240  # the rest was there, from the one that died
+    assert 0 < done.copied < 120  # the rest was there, from the one that died
     _, said = await other.communicate()
     assert other.returncode == 0, said
     assert b"Traceback" not in said
@@ -111,7 +113,9 @@ async def test_a_killed_workers_shards_are_copied_by_another(queue, receipts):
 async def test_a_copy_that_failed_goes_on_elsewhere_with_what_is_done(queue, receipts, tmp_path):
     for i in range(40):
         receipts.put(f"{i:02}", b"%d" % i)
-    poor = await queue.worker(secrets={name: value for name, value in SECRETS.items() if name != "LAB_ACCOUNT_KEY"})
+    poor = await queue.worker(
+        "--processes", "2", secrets={name: value for name, value in SECRETS.items() if name != "LAB_ACCOUNT_KEY"}
+    )
     with pytest.raises(InvalidMigration, match="LAB_ACCOUNT_KEY is not set") as raised:
         await spread(receipts.move(), queue.server, quiet, objects=10)
     assert "from the worker on" in raised.value.where
@@ -120,20 +124,49 @@ async def test_a_copy_that_failed_goes_on_elsewhere_with_what_is_done(queue, rec
     assert poor.returncode == 130, said
     assert b"Traceback" not in said
     assert all(value not in said.decode() for value in SECRETS.values())
-    elsewhere = receipts.move()
-    elsewhere.manifest = Manifest(tmp_path / "elsewhere.sqlite")
-    rich = await queue.worker("--until-idle", "--processes", "2")
+    elsewhere = BucketMove("receipts", receipts.spec, tmp_path / "elsewhere")
+    receipts.moves.append(elsewhere)
+    rich = asyncio.create_task(work(queue.server, {TASK: copy_shard}, quiet))
     done = await spread(elsewhere, queue.server, quiet, objects=10)
     assert (done.shards, done.objects, done.copied) == (4, 40, 40)
     assert [row.key async for row in elsewhere.manifest.rows()] == [f"{i:02}" for i in range(40)]
-    assert await rich.wait() == 0
+    report = await elsewhere.verify(quiet)
+    assert (report.objects, report.missing, report.extra, report.different) == (40, [], [], [])
+    rich.cancel()
+    await asyncio.gather(rich, return_exceptions=True)
 
 
-async def test_a_wrong_store_is_told_of_in_one_line(queue):
-    worker = await queue.worker("--store", queue.dsn.rpartition("/")[0] + "/nowhere")
-    _, said = await worker.communicate()
-    assert worker.returncode == 1
-    [first, mend] = said.decode().splitlines()
+def test_a_wrong_store_is_told_of_in_one_line(cli, postgres16):
+    done = cli("worker", "--store", postgres16.dsn("nowhere"), "--password", postgres16.password_ref)
+    [first, mend] = done.stderr.splitlines()
+    assert done.exit_code == 1
     assert first.startswith("the store on 127.0.0.1:")
     assert first.endswith('database "nowhere" does not exist')
     assert mend == "  check user and password"
+
+
+@pytest.mark.slow
+async def test_workers_that_are_killed_all_the_time_copy_everything_all_the_same(queue, receipts):
+    for i in range(3000):
+        receipts.put(f"{i % 7}/{i:04}", b"%d" % i)
+    move = receipts.move()
+    copying = asyncio.create_task(spread(move, queue.server, quiet, objects=100))
+    killed = 0
+    while not copying.done():
+        living = [worker for worker in queue.workers if worker.returncode is None]
+        if len(living) == 3 and killed < 6:
+            await asyncio.sleep(random.uniform(0.1, 2))
+            doomed = random.choice(living)
+            doomed.kill()
+            assert await doomed.wait() == -signal.SIGKILL
+            killed += 1
+        elif len(living) < 3:
+            await queue.worker()
+        else:
+            await asyncio.sleep(0.1)
+    done = await copying
+    assert (done.shards, done.objects, done.conflicts) == (30, 3000, [])
+    here = await receipts.on("aws")
+    assert len(here) == 3000
+    assert await receipts.on("azure") == here
+    assert [row.key async for row in move.manifest.rows()] == sorted(here)

@@ -30,7 +30,6 @@ OBJECTS = 2000
 BYTES = 4 * 2**30
 CHUNK = 400
 """Keys that are on their way at once, or wait for those."""
-SAY_EVERY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +134,13 @@ async def run_shard(name: str, spec: Bucket, shard: Shard, note: Callable[[str],
 
     `name`: of the copy, for errors.
     """
-    segment, began, said = Segment(), time.monotonic(), time.monotonic()
+    segment, began = Segment(), time.monotonic()
     with TemporaryDirectory(prefix="tidegate-shard-") as folder:
         move = BucketMove(name, spec, Path(folder))
         try:
             async for keys in _chunks(move.aws, shard):
                 for outcome in await move.sync.look(keys, "aws"):
                     segment.add(outcome)
-                if time.monotonic() - said > SAY_EVERY:
-                    said = time.monotonic()
-                    note(f"{len(segment.rows):,} of about {shard.objects:,} objects above {shard.after!r}")
         finally:
             await move.close()
     seconds = time.monotonic() - began

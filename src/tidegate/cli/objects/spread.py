@@ -4,8 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -73,22 +72,21 @@ async def spread(move: BucketMove, server: QueueServer, note: Note, objects: int
 async def _gathered(move: BucketMove, job: Job, left: JsonValue, note: Note, objects: int) -> Spread:
     total = Spread()
     listing = asyncio.create_task(_list(move, job, left, objects))
-    telling = _telling(job, total, note)
+    progress = Progress(job, total, note)
     try:
-        async with aclosing(telling):
-            while True:
-                results = await job.ended()
-                for result in results:
-                    segment = Segment.from_json(result)
-                    merge(move.manifest, segment)
-                    total.add(segment)
-                if listing.done():
-                    listing.result()
-                    if not job.waiting:
-                        return total
-                await anext(telling)
-                if not results:
-                    await asyncio.sleep(LOOK)
+        while True:
+            results = await job.ended()
+            for result in results:
+                segment = Segment.from_json(result)
+                merge(move.manifest, segment)
+                total.add(segment)
+            if listing.done():
+                listing.result()
+                if not job.waiting:
+                    return total
+            await progress.look()
+            if not results:
+                await asyncio.sleep(LOOK)
     finally:
         await cancel(listing)
 
@@ -105,25 +103,29 @@ async def _list(move: BucketMove, job: Job, left: JsonValue, objects: int) -> No
         await job.add({"name": move.name, "spec": spec, "shard": shard.as_json()})
 
 
-async def _telling(job: Job, total: Spread, note: Note) -> AsyncGenerator[None]:
-    """One step each time that it is asked: dead workers' tasks are handed on, and progress is told."""
-    said = handed = time.monotonic()
-    workers = 0
-    while True:
-        now = time.monotonic()
-        if now - handed > HAND_ON:
-            handed = now
-            workers, orphans = await job.hand_on()
+class Progress:
+    """Now and then hands on what dead workers had begun, and tells how far the copy is."""
+
+    def __init__(self, job: Job, total: Spread, note: Note) -> None:
+        self.job, self.total, self.note = job, total, note
+        self._workers = 0
+        self._looked = self._told = time.monotonic()
+
+    async def look(self) -> None:
+        if time.monotonic() - self._looked > HAND_ON:
+            self._workers, orphans = await self.job.hand_on()
+            self._looked = time.monotonic()
             if orphans:
-                note(f"a worker is gone: its {orphans} shards are handed on")
-        if now - said > SAY_EVERY:
-            said = now
-            note(
-                f"{total.shards:,} of {total.shards + job.waiting:,} shards, {total.objects:,} objects,"
-                f" {size(total.bytes)} copied by {workers} workers"
-                + ("" if workers else "; start `tidegate worker --store ...`")
-            )
-        yield
+                self.note(f"a worker is gone: its {orphans} shards are handed on")
+        if time.monotonic() - self._told > SAY_EVERY:
+            self._told = time.monotonic()
+            self.note(self._text())
+
+    def _text(self) -> str:
+        done = self.total.shards
+        text = f"{done:,} of {done + self.job.waiting:,} shards, {self.total.objects:,} objects, "
+        text += f"{size(self.total.bytes)} copied; "
+        return text + (f"{self._workers} workers" if self._workers else "no worker: start `tidegate worker`")
 
 
 async def copy_shard(payload: JsonValue, note: Note) -> JsonValue:

@@ -14,3 +14,4 @@ if importlib.util.find_spec("dbos") is None:
 # dbos tells its own story on stderr; what a person has to know is told by who calls it
 logging.getLogger("dbos").addHandler(logging.NullHandler())
 logging.getLogger("dbos").propagate = False
+logging.getLogger("dbos").setLevel(logging.CRITICAL)

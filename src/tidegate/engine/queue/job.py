@@ -103,8 +103,8 @@ class Job:
             return await hand_on(self._client, self._session)
 
     async def forget(self) -> None:
-        """It is done: its results stand elsewhere."""
-        while page := await self._tasks(limit=PAGE):
+        """It is done: its results stand elsewhere. From the end: what is left by a kill is a beginning."""
+        while page := await self._tasks(limit=PAGE, newest_first=True):
             with self.server.dbos_explained():
                 await self._client.delete_workflows_async([task.workflow_id for task in page])
 
@@ -134,6 +134,7 @@ class Job:
         offset: int | None = None,
         load_input: bool = False,
         load_output: bool = False,
+        newest_first: bool = False,
     ) -> list[WorkflowStatus]:
         with self.server.dbos_explained():
             return await self._client.list_workflows_async(
@@ -144,6 +145,7 @@ class Job:
                 offset=offset,
                 load_input=load_input,
                 load_output=load_output,
+                sort_desc=newest_first,
             )
 
 

@@ -101,6 +101,7 @@ def _launch(server: QueueServer, me: str, hands: "Hands") -> None:
                 "executor_id": me,
                 "application_version": VERSION,
                 "serializer": DBOSPortableJSONSerializer(),
+                "log_level": "CRITICAL",
             }
         )
         DBOS.workflow(name="task", max_recovery_attempts=None)(hands.task)
