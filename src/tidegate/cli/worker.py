@@ -59,7 +59,7 @@ STORE = Given(OPTIONS, _opened)
     default=1,
     show_default=True,
     metavar="N",
-    help="Of this machine: each keeps a core busy, with two shares under way.",
+    help="Of this machine: each keeps a core busy, with three shares under way.",
 )
 @click.option("--until-idle", is_flag=True, help="End once no copy is under way.")
 @given(STORE)

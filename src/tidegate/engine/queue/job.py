@@ -38,16 +38,12 @@ class Job:
         self._beat = asyncio.create_task(session.beat())
         self._waiting: dict[str, None] = {}
         self._number = 0
+        self._failed = False
 
     @property
     def waiting(self) -> int:
         """Tasks whose results haven't been taken."""
         return len(self._waiting)
-
-    @property
-    def number(self) -> int:
-        """Tasks that were ever added."""
-        return self._number
 
     async def resume(self) -> JsonValue:
         """Take up what an earlier coordinator has left; the payload of the last task that it added, if there is one.
@@ -59,29 +55,36 @@ class Job:
         while page := await self._tasks(limit=PAGE, offset=offset, load_input=True):
             offset += len(page)
             for task in page:
-                number = int(task.workflow_id.rpartition("/")[2])
+                number, _ = _numbers(task.workflow_id)
                 if number >= self._number:
                     self._number, last = number + 1, _payload(task)
                 self._waiting[task.workflow_id] = None
         for task in await self._tasks(status="ERROR", load_input=True):
-            payload = _payload(task)
-            with self.server.dbos_explained():
-                await self._client.delete_workflows_async([task.workflow_id])
-            await self._enqueue(task.workflow_id, payload)
+            await self._again(task)
         while page := await self._tasks(status="CANCELLED", limit=PAGE):
             with self.server.dbos_explained():
                 await self._client.resume_workflows_async([task.workflow_id for task in page], queue_name=QUEUE)
         return last
 
+    async def _again(self, task: WorkflowStatus) -> None:
+        """Under a new name first, and only then not under the old one: a kill in between loses nothing."""
+        number, attempt = _numbers(task.workflow_id)
+        name = f"{self.name}/{number:09}.{attempt + 1}"
+        await self._enqueue(name, _payload(task))
+        self._waiting[name] = None
+        with self.server.dbos_explained():
+            await self._client.delete_workflows_async([task.workflow_id])
+        self._waiting.pop(task.workflow_id, None)
+
     async def add(self, payload: JsonValue) -> None:
-        name = f"{self.name}/{self._number:09}"
+        name = f"{self.name}/{self._number:09}.0"
         await self._enqueue(name, payload)
         self._waiting[name] = None
         self._number += 1
 
     async def ended(self) -> list[JsonValue]:
-        """Results that nobody has taken yet, at most AT_ONCE. Raises the error of a task that failed, once the
-        tasks that nobody has begun are off the queue; and Unreachable without the queue.
+        """Results that nobody has taken yet, at most AT_ONCE. Raises the error of a task that failed, and Unreachable
+        without the queue.
         """
         if self._beat.done():
             self._beat.result()
@@ -91,7 +94,7 @@ class Job:
         found = await self._tasks(ids=oldest, status=["SUCCESS", "ERROR"], limit=AT_ONCE, load_output=True)
         for task in found:
             if task.status == "ERROR":
-                await self._stop()
+                self._failed = True
                 raise failure(str(task.error), task.workflow_id)
         for task in found:
             del self._waiting[task.workflow_id]
@@ -109,10 +112,14 @@ class Job:
                 await self._client.delete_workflows_async([task.workflow_id for task in page])
 
     async def close(self) -> None:
-        await cancel(self._beat)
+        """After a task that failed, nobody begins what nobody has begun."""
+        try:
+            if self._failed:
+                await self._stop()
+        finally:
+            await cancel(self._beat)
 
     async def _stop(self) -> None:
-        """Nobody begins what nobody has begun."""
         while page := await self._tasks(status="ENQUEUED", limit=PAGE):
             with self.server.dbos_explained():
                 await self._client.cancel_workflows_async([task.workflow_id for task in page])
@@ -147,6 +154,12 @@ class Job:
                 load_output=load_output,
                 sort_desc=newest_first,
             )
+
+
+def _numbers(name: str) -> tuple[int, int]:
+    """Which task of its job, and how often it has failed."""
+    number, _, attempt = name.rpartition("/")[2].partition(".")
+    return int(number), int(attempt)
 
 
 def _payload(task: WorkflowStatus) -> JsonValue:

@@ -25,8 +25,8 @@ Note = Callable[[str], None]
 Perform = Callable[[JsonValue, Note], Awaitable[JsonValue]]
 """A task's payload to its result. Idempotent: it may run twice, even at once. Raises Unreachable to be run again."""
 
-AT_ONCE = 2
-"""Tasks of one worker: while one is looked for, the other goes on. All workers of a queue share this figure."""
+AT_ONCE = 3
+"""Tasks of one worker: while one is looked for, the others go on. All workers of a queue share this figure."""
 POLL = 0.2
 PAUSES = (1.0, 5.0)
 """Seconds before an Unreachable task is run again, by the same worker."""
