@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from tidegate.errors import Refused, RollbackIncomplete, TidegateError, UsageError
 from tidegate.objects.blob import BlobSide
@@ -13,13 +13,15 @@ from tidegate.objects.events import Events
 from tidegate.objects.from_url import FromUrl
 from tidegate.objects.http import Http
 from tidegate.objects.manifest import Manifest
-from tidegate.objects.preflight import SAMPLED, BucketFacts, read_facts
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Changed, Listed, Side
 from tidegate.objects.store import BucketStore
 from tidegate.objects.sync import AT_ONCE, Swept, Sync
 from tidegate.objects.verify import Difference, VerifyReport, compare
 from tidegate.runbook.migration import Bucket, Cloud, other
+
+if TYPE_CHECKING:
+    from tidegate.objects.preflight import BucketFacts
 
 __all__ = ["BucketMove", "How"]
 
@@ -75,8 +77,10 @@ class BucketMove:
     def where(self, cloud: Cloud) -> str:
         return self.sides[cloud].where
 
-    async def facts(self, *, beside: bool = False, sampled: int = SAMPLED) -> BucketFacts:
+    async def facts(self, *, beside: bool = False, sampled: int | None = None) -> "BucketFacts":
         """`beside`: of a copy that may go beside what the container has. `sampled`: objects looked at one by one."""
+        from tidegate.objects.preflight import SAMPLED, read_facts  # noqa: PLC0415 - only this needs it
+
         return await read_facts(
             self.aws,
             self.azure,
@@ -84,7 +88,7 @@ class BucketMove:
             begun=self.phase is not None,
             beside=beside,
             at_once=self.sync.at_once,
-            sampled=sampled,
+            sampled=sampled or SAMPLED,
         )
 
     async def copy(self, note: Callable[[str], None]) -> None:

@@ -106,34 +106,28 @@ class Carrier:
         return len(self._errors) > TOO_MANY or any(isinstance(error, Unreachable) for error in self._errors)
 
     async def _one(self, candidate: Candidate) -> None:
-        key, listed, row, half_done = candidate
-        size = listed.size if listed else LARGE
+        size = candidate.listed.size if candidate.listed else LARGE
         if size > LARGE:
             size = OF_A_LARGE_ONE
         if not self._free.take(size):
             await self._free.wait(size)
         try:
-            outcome = None
-            if (
-                row is None
-                and listed is not None
-                and not half_done
-                and self.lane is not None
-                and self.lane.takes(listed)
-            ):
-                over, sent = await self.lane.copy(listed)
-                if over is not None:
-                    outcome = Outcome(key, over, "", listed.size)
-                elif sent:
-                    half_done = (listed.md5 or "",)
-            if outcome is None:
-                outcome = await Errand(self.order, key, listed, row, half_done).run()
+            outcome = await self._carried(candidate)
         except TidegateError as error:
             self._errors.append(error)
         else:
             self._outcomes.append(outcome)
         finally:
             self._free.give(size)
+
+    async def _carried(self, candidate: Candidate) -> Outcome:
+        key, listed, row, half_done = candidate
+        if self.lane is not None and listed is not None and row is None and not half_done and self._short(listed):
+            done, sent = await self.lane.copy(listed)
+            if done is not None:
+                return Outcome(key, done, "", listed.size)
+            half_done = (listed.md5 or "",) if sent else ()
+        return await Errand(self.order, key, listed, row, half_done).run()
 
     def _short(self, listed: Listed) -> bool:
         server = self.order.sending.server
