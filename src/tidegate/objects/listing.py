@@ -49,11 +49,11 @@ def s3_page(body: bytes, cut: int = 0) -> Page:
         archived = b">GLACIER<" in rest or b">DEEP_ARCHIVE<" in rest
         if key:
             entries.append(Listed(key, int(size), etag, etag if len(etag) == 32 else None, archived))
-    return Page(entries, _token(body, b"<NextContinuationToken>") if b"<IsTruncated>true" in body else "")
+    return Page(entries, _more(_token(body, b"<NextContinuationToken>"), truncated=b"<IsTruncated>true" in body))
 
 
 def _s3_parsed(body: bytes, cut: int) -> Page:
-    root = _root(body)
+    root = _root(body, "ListBucketResult")
     entries: list[Listed] = []
     for each in root.iterfind("{*}Contents"):
         key = unquote_plus(each.findtext("{*}Key") or "")[cut:]
@@ -63,7 +63,13 @@ def _s3_parsed(body: bytes, cut: int) -> Page:
             size = int(each.findtext("{*}Size") or 0)
             entries.append(Listed(key, size, etag, etag if len(etag) == 32 else None, archived))
     more = root.findtext("{*}NextContinuationToken") or ""
-    return Page(entries, more if root.findtext("{*}IsTruncated") == "true" else "")
+    return Page(entries, _more(more, truncated=root.findtext("{*}IsTruncated") == "true"))
+
+
+def _more(token: str, *, truncated: bool) -> str:
+    if truncated and not token:
+        raise Unreadable("it is cut off, and doesn't say where it goes on")
+    return token if truncated else ""
 
 
 def blob_page(body: bytes, cut: int = 0) -> Page:
@@ -83,7 +89,7 @@ def blob_page(body: bytes, cut: int = 0) -> Page:
 
 
 def _blob_parsed(body: bytes, cut: int) -> Page:
-    root = _root(body)
+    root = _root(body, "EnumerationResults")
     entries: list[Listed] = []
     for each in root.iterfind("Blobs/Blob"):
         name, properties = each.find("Name"), each.find("Properties")
@@ -106,8 +112,13 @@ def _token(body: bytes, element: bytes) -> str:
     return unescape(body[start : body.index(b"<", start)].decode()) if at >= 0 else ""
 
 
-def _root(body: bytes) -> ET.Element:
+def _root(body: bytes, name: str) -> ET.Element:
+    """Anything else isn't taken for an empty listing: that would be taken for deletions."""
     try:
-        return ET.fromstring(body)  # noqa: S314 - from the cloud itself
+        root = ET.fromstring(body)  # noqa: S314 - from the cloud itself
     except ET.ParseError as error:
         raise Unreadable(str(error)) from None
+    found = root.tag.rpartition("}")[2]
+    if found != name:
+        raise Unreadable(f"it is {found}, not {name} {root.findtext('{*}Code') or ''}".rstrip())
+    return root
