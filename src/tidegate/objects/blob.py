@@ -45,6 +45,7 @@ CONTAINER = {"restype": "container"}
 PAGE = "5000"
 DAMAGED = {"Md5Mismatch", "Crc64Mismatch"}
 EXISTS = {"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}
+ARCHIVED = "it is archived: rehydrate it first"
 
 
 class NotFromThere(Exception):
@@ -156,14 +157,16 @@ class BlobSide:
             return self._not_there(answer)
         if answer.status == 409:
             if answer.code == "BlobArchived":
-                raise Left("it is archived: rehydrate it first")
+                raise Left(ARCHIVED)
             raise refused(answer, self.where)
         headers = answer.headers
         properties = _properties(headers)
         if self.tags and headers.get("x-ms-tag-count", "0") != "0":
             properties = Properties(properties.headers, properties.metadata, await self._tags(key))
         body = answer.body if method == "GET" else None
-        return Got(_etag(answer), int(headers.get("content-length", 0)), _md5(headers), properties, body)
+        unreadable = ARCHIVED if headers.get("x-ms-access-tier") == "Archive" else ""
+        size = int(headers.get("content-length", 0))
+        return Got(_etag(answer), size, _md5(headers), properties, body, unreadable=unreadable)
 
     async def _tags(self, key: str) -> dict[str, str]:
         answer = await self._asker.ask(Request("GET", self._url(key), {"comp": "tags"}), {200, 404})
@@ -175,6 +178,8 @@ class BlobSide:
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes:
         headers = {"if-match": f'"{etag}"', "x-ms-range": f"bytes={start}-{start + size - 1}"}
         answer = await self._asker.ask(Request("GET", self._url(key), headers=headers), {206, *CHANGED})
+        if answer.code == "BlobArchived":
+            raise Left(ARCHIVED)
         if answer.status != 206:
             raise Changed
         return answer.body or b""

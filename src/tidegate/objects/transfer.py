@@ -83,6 +83,8 @@ class Errand:
             return await self._gone()
         if self._known(got):
             return Outcome(self.key, self.row)
+        if got.unreadable:
+            return Outcome(self.key, self.row, got.unreadable)
         if why := target.refuses(self.key):
             return Outcome(self.key, self.row, f"{target.cloud} can't hold its name: {why}")
         if why := target.unfit(got.properties):
