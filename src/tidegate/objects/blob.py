@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
-from tidegate.errors import TidegateError
+from tidegate.errors import Refused, TidegateError
 from tidegate.objects.azure_chain import azure_credentials
 from tidegate.objects.checksums import crc64, from_little_endian, little_endian
 from tidegate.objects.http import Answer, Asker, Http, refused
@@ -124,13 +124,23 @@ class BlobSide:
                 page = await coming
                 if page.more:
                     coming = asyncio.create_task(self._page(query | {"marker": page.more}))
-                entries = [each._replace(key=key_of(each.key)) for each in page.entries] if self.maps else page.entries
+                entries = [self._keyed(each) for each in page.entries] if self.maps else page.entries
                 yield [each for each in entries if each.key > after] if after else entries
                 if not page.more:
                     return
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+
+    def _keyed(self, blob: Listed) -> Listed:
+        key = key_of(blob.key)
+        if name_of(key) != blob.key:
+            raise Refused(
+                f"no key is mapped to the name {blob.key!r}: it can't be told from another's",
+                where=self.where,
+                mend="rename that blob",
+            )
+        return blob._replace(key=key)
 
     async def _page(self, query: dict[str, str]) -> Page:
         answer = await self._asker.ask(Request("GET", self.url, query), {200})
