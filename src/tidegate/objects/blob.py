@@ -74,6 +74,8 @@ class BlobSide:
 
     def __init__(self, store: str, spec: AzureContainer, http: Http, *, tags: bool = True, maps: bool = False) -> None:
         self.spec, self.prefix, self.tags, self.maps = spec, spec.prefix, tags, maps
+        self.to_be_made = False
+        """Of the container, where nothing is written: what would be in it?"""
         self.where = f"{store} on azure (container {spec.container})"
         endpoint = (spec.endpoint or f"https://{spec.account}.blob.core.windows.net").rstrip("/")
         self.url = f"{endpoint}/{spec.container}"
@@ -283,8 +285,8 @@ class BlobSide:
         raise refused(answer, self.where)
 
     def _not_there(self, answer: Answer) -> None:
-        """A container that is gone says nothing about its blobs."""
-        if answer.code != "BlobNotFound":
+        """A container that is gone says nothing about its blobs; one that isn't made yet does."""
+        if answer.code != "BlobNotFound" and not self.to_be_made:
             raise refused(answer, self.where)
 
     def _url(self, key: str) -> str:

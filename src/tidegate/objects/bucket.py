@@ -112,6 +112,7 @@ class BucketMove:
             self._same_sides()
             if not dry and self.phase is None:
                 await self._begin()
+            self.azure.to_be_made = dry and self.phase is None and not await self.azure.exists()
             swept = await self._bulk(how, dry=dry)
             if not dry:
                 self.manifest.set_state(phase="flow", owner=self.owner)
