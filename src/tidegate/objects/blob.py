@@ -219,7 +219,12 @@ class BlobSide:
         async def send(number: int, part: bytes) -> str:
             block = upload.block(number)
             headers = {"x-ms-content-crc64": little_endian(crc64(part))}
-            await self._asker.ask(Request("PUT", url, {"comp": "block", "blockid": block}, headers, part), {201})
+            request = Request("PUT", url, {"comp": "block", "blockid": block}, headers, part)
+            answer = await self._asker.ask(request, {201, 400})
+            if answer.code == "InvalidBlobOrBlock":  # all names of a blob's blocks have one length
+                raise Left("another program has begun to write it in blocks: end that, or wait a week")
+            if answer.status != 201:
+                raise refused(answer, self.where)
             return block
 
         blocks = await sent_side_by_side(parts, send, BLOCKS_ON_THEIR_WAY)
@@ -276,7 +281,8 @@ class BlobSide:
         answer = await self._asker.ask(request, {201, 400, *CHANGED})
         if answer.status == 201:
             return answer
-        if answer.code in EXISTS:
+        # whoever wrote the blob meanwhile has done away with our blocks
+        if answer.code in {*EXISTS, "InvalidBlockList"}:
             raise Changed(retried=answer.retried)
         if answer.code in DAMAGED:
             raise Mismatch
