@@ -1,21 +1,32 @@
+import asyncio
 import hashlib
 import secrets
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from tidegate.lab.buckets import ACCESS_KEY, SECRET_KEY, Buckets
 from tidegate.lab.sample import REGION
 from tidegate.lab.servers.azurite import ACCOUNT, KEY
+from tidegate.lab.servers.process import quiet_environment
 from tidegate.objects.blob import BlobSide
 from tidegate.objects.bucket import BucketMove
 from tidegate.objects.http import Http
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Properties
 from tidegate.runbook.migration import Bucket
+
+
+class Said(NamedTuple):
+    """By a command, when it ended."""
+
+    code: int
+    out: str
+    err: str
 
 
 class Receipts:
@@ -46,6 +57,7 @@ class Receipts:
                 },
             }
         )
+        self.manifest = folder / "receipts.objects.sqlite"
         self.moves: list[BucketMove] = []
         self.http = Http()
         self.aws = S3Side("receipts", self.spec.aws, self.http)
@@ -56,7 +68,7 @@ class Receipts:
         document = self.spec.model_dump(mode="json")
         for side, fields in change.items():
             document[side] |= fields
-        move = BucketMove("receipts", Bucket.model_validate(document), self.folder / "receipts.objects.sqlite")
+        move = BucketMove("receipts", Bucket.model_validate(document), self.manifest)
         self.moves.append(move)
         return move
 
@@ -65,6 +77,21 @@ class Receipts:
 
     def delete(self, key: str) -> None:
         self.s3.delete_object(Bucket=self.name, Key=key)
+
+    async def tidegate(self, verb: str, *options: str) -> Said:
+        """`tidegate objects VERB`, in a process of its own."""
+        aws, azure = self.spec.aws, self.spec.azure
+        argv = (
+            *(sys.executable, "-m", "tidegate", "objects", verb),
+            *(f"s3://{aws.bucket}", f"azure://{azure.account}/{azure.container}"),
+            *("--source-endpoint", str(aws.endpoint), "--target-endpoint", str(azure.endpoint)),
+            *("--region", aws.region, "--manifest", str(self.manifest), *options),
+        )
+        own = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AZURE_STORAGE_KEY": KEY}
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=pipe, env=quiet_environment() | own)
+        out, err = await child.communicate()
+        return Said(child.returncode or 0, out.decode(), err.decode())
 
     async def put_on_azure(self, key: str, body: bytes, **properties: Any) -> None:
         """As the application would: over whatever is there."""
