@@ -75,6 +75,16 @@ class Receipts:
     def put(self, key: str, body: bytes = b"receipt", **options: Any) -> None:
         self.s3.put_object(Bucket=self.name, Key=key, Body=body, **options)
 
+    def put_in_parts(self, key: str, *parts: bytes, **options: Any) -> None:
+        """As most tools upload what is large."""
+        where = {"Bucket": self.name, "Key": key}
+        where["UploadId"] = self.s3.create_multipart_upload(**where, **options)["UploadId"]
+        sent = [
+            {"PartNumber": i, "ETag": self.s3.upload_part(**where, PartNumber=i, Body=part)["ETag"]}
+            for i, part in enumerate(parts, 1)
+        ]
+        self.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": sent})
+
     def delete(self, key: str) -> None:
         self.s3.delete_object(Bucket=self.name, Key=key)
 

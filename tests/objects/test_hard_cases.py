@@ -12,6 +12,7 @@ from tidegate.objects.side import LARGE
 from tidegate.objects.signing import Request, encoded
 
 MIB = 2**20
+SHA1_OF_PARTS = {"ChecksumAlgorithm": "SHA1", "ChecksumType": "COMPOSITE"}
 FAITHFUL = ["dir/", "a//b", "/lead", "//", ".hidden", "a.b/..c", "trailing ", "a:b?c#d%2F", "+&=é", "Case", "case"]
 UNFAITHFUL = ["bs\\z", "./here", "../up", "a/../b", "a/./b", "dot.", "dir./x", "bell\x07", "tab\t", "del\x7f", "c1\x85"]
 
@@ -22,17 +23,6 @@ def quiet(text: str) -> None:
 
 def refused(swept) -> dict[str, str]:
     return {each.key: each.conflict for each in swept.first}
-
-
-def upload(receipts, key: str, *parts: bytes, **options) -> None:
-    """In parts, as most tools do with what is large."""
-    where = {"Bucket": receipts.name, "Key": key}
-    where["UploadId"] = receipts.s3.create_multipart_upload(**where, **options)["UploadId"]
-    sent = [
-        {"PartNumber": i, "ETag": receipts.s3.upload_part(**where, PartNumber=i, Body=part)["ETag"]}
-        for i, part in enumerate(parts, 1)
-    ]
-    receipts.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": sent})
 
 
 def md5(body: bytes) -> str:
@@ -221,7 +211,7 @@ async def test_tags_that_blob_can_not_hold_are_refused_or_left_at_wish(silent_re
 async def test_nothing_is_an_object_too(silent_receipts):
     receipts = silent_receipts
     receipts.put("empty", b"")
-    upload(receipts, "empty in a part", b"")
+    receipts.put_in_parts("empty in a part", b"")
     move = receipts.move()
     await move.add(quiet)
     assert await receipts.on("azure") == {"empty": b"", "empty in a part": b""}
@@ -239,7 +229,7 @@ async def test_nothing_is_an_object_too(silent_receipts):
 async def test_an_object_in_parts_is_proved_by_what_s3_knows_of_it_and_gets_its_md5(silent_receipts, checksums, rung):
     receipts = silent_receipts
     body = bytes(range(256)) * (5 * MIB // 256)
-    upload(receipts, "parts", body, b"the end", **checksums)
+    receipts.put_in_parts("parts", body, b"the end", **checksums)
     move = receipts.move()
     await move.add(quiet)
     assert move.manifest.row("parts").rung == rung
@@ -252,15 +242,7 @@ async def test_an_object_in_parts_is_proved_by_what_s3_knows_of_it_and_gets_its_
 
 async def test_parts_of_different_sizes_are_read_twice(silent_receipts):
     receipts = silent_receipts
-    upload(
-        receipts,
-        "parts",
-        bytes(5 * MIB),
-        bytes(6 * MIB),
-        b"the end",
-        ChecksumAlgorithm="SHA1",
-        ChecksumType="COMPOSITE",
-    )
+    receipts.put_in_parts("parts", bytes(5 * MIB), bytes(6 * MIB), b"the end", **SHA1_OF_PARTS)
     move = receipts.move()
     await move.add(quiet)
     assert move.manifest.row("parts").rung == "read"
