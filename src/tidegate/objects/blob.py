@@ -4,7 +4,7 @@ import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
 from tidegate.errors import Refused, TidegateError
@@ -34,6 +34,7 @@ from tidegate.objects.side import (
     Written,
 )
 from tidegate.objects.signing import Request, Streamed, encoded
+from tidegate.objects.wire import Pool
 from tidegate.runbook.migration import AzureContainer, Cloud
 
 __all__ = ["BlobSide", "NotFromThere", "Upload"]
@@ -79,7 +80,8 @@ class BlobSide:
         self.where = f"{store} on azure (container {spec.container})"
         endpoint = (spec.endpoint or f"https://{spec.account}.blob.core.windows.net").rstrip("/")
         self.url = f"{endpoint}/{spec.container}"
-        self._asker = Asker(http, self.url, self.where, azure_credentials(spec, self.where))
+        self.credentials = azure_credentials(spec, self.where)
+        self._asker = Asker(http, self.url, self.where, self.credentials)
 
     def unfit(self, properties: Properties) -> str:
         return unfit_for_blob(properties)
@@ -87,6 +89,19 @@ class BlobSide:
     @property
     def place(self) -> str:
         return f"{self.url}/{self.prefix}"
+
+    def described(self, properties: Properties) -> dict[str, str]:
+        """As headers of a request."""
+        return _headers(properties)
+
+    @property
+    def pool(self) -> Pool:
+        return self._asker.http.pool(self.url)
+
+    @property
+    def path(self) -> str:
+        """Of its URL."""
+        return urlsplit(self.url).path
 
     def refuses(self, key: str) -> str:
         return refused_by_blob(self.prefix + (name_of(key) if self.maps else key))

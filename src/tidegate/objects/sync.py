@@ -44,6 +44,12 @@ class Swept:
     conflicts: int = 0
     first: list[Outcome] = field(default_factory=list[Outcome])
 
+    def follow(self, later: "Swept") -> None:
+        """A listing that came after this one, of the same keys: what it left is what is left."""
+        self.seen, self.conflicts, self.first = later.seen, later.conflicts, later.first
+        self.copied, self.bytes = self.copied + later.copied, self.bytes + later.bytes
+        self.deleted += later.deleted
+
     def add(self, outcomes: Collection[Outcome]) -> None:
         for outcome in outcomes:
             if outcome.copied is not None:

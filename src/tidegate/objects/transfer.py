@@ -77,7 +77,7 @@ class Errand:
             return outcome
         size = self.listed.size if self.listed else 0
         server = self.sending.server
-        by_here = size <= LARGE and (server is None or server.off) and not self.order.dry
+        by_here = size <= LARGE and (server is None or not server.wants(size)) and not self.order.dry
         got = await (source.get if by_here else source.look)(self.key)
         if got is None:
             return await self._gone()
