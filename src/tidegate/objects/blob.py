@@ -203,7 +203,7 @@ class BlobSide:
         return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iterfind(".//Tag")}
 
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes:
-        headers = {"if-match": f'"{etag}"', "x-ms-range": f"bytes={start}-{start + size - 1}"}
+        headers = {"if-match": f'"{etag}"', "range": f"bytes={start}-{start + size - 1}"}
         answer = await self._asker.ask(Request("GET", self._url(key), headers=headers), {206, *CHANGED})
         if answer.code == "BlobArchived":
             raise Left(ARCHIVED)

@@ -236,13 +236,7 @@ class BucketMove:
             self.sync.waiting = (await self.events.depth()).waiting
             self._looked = time.monotonic()
 
-    async def verify(
-        self,
-        note: Callable[[str], None],
-        told: Callable[[Difference], None] = lambda _: None,
-        *,
-        read: bool = False,
-    ) -> VerifyReport:
+    async def verify(self, note: Callable[[str], None]) -> VerifyReport:
         """Both sides compared, in the direction in which changes flow; what is behind is brought over first."""
         owner = self.owner
         for _ in range(SWEEPS):  # each leaves less than the one before
@@ -257,11 +251,20 @@ class BucketMove:
 
         self._hurried += 1
         try:
-            return await compare(
-                self.sides[owner], self.sides[other(owner)], catch_up, note, self.manifest, told, read=read
-            )
+            return await compare(self.sides[owner], self.sides[other(owner)], catch_up, note, self.manifest)
         finally:
             self._hurried -= 1
+
+    async def compare(
+        self, note: Callable[[str], None], told: Callable[[Difference], None], *, read: bool = False
+    ) -> VerifyReport:
+        """Both sides as they are: nothing is brought over. `told` of every difference; `read`: all contents."""
+        owner = self.owner
+
+        async def leave(keys: Collection[str]) -> None:
+            pass
+
+        return await compare(self.sides[owner], self.sides[other(owner)], leave, note, self.manifest, told, read=read)
 
     async def settle(self, note: Callable[[str], None]) -> VerifyReport:
         """After the switch: what came too late to AWS is added on Azure, where nothing is newer; then compared."""

@@ -163,7 +163,7 @@ class Wire(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-            if self.raw.status >= 200 and self._parser is not None and "transfer-encoding" not in self.raw.headers:
+            if self.raw.status >= 200 and not self._answer.done() and "transfer-encoding" not in self.raw.headers:
                 self._left = max(0, self._announced - sum(map(len, self._chunks)))
         except HttpParserError as error:
             if not self._answer.done():

@@ -52,7 +52,7 @@ async def verify(move: BucketMove, *, read: bool, report: Path | None, against: 
             if rows:
                 rows.writerow(difference)
 
-        found = await move.verify(note, told, read=read)
+        found = await move.compare(note, told, read=read)
     if as_json:
         print_json(
             {
