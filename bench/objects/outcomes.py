@@ -75,12 +75,12 @@ def _print(s3: str, blob: str, folder: Path) -> None:
             argv = [RCLONE, "copy", f"source:{bucket}", f"target:{bucket}-{column}", *flags, "--retries", "1"]
             commands[f"{bucket}-{column}"] = argv, remotes(Places(folder, s3, blob))
         commands[f"{bucket}-tidegate"] = _tidegate(bucket, f"{bucket}-tidegate", Places(folder, s3, blob))
-        codes = {container: _run(*command) for container, command in commands.items()}
+        ran = {container: _run(*command) for container, command in commands.items()}
         if case.then is not None:
             case.then(buckets.s3, bucket)
-            codes = {container: _run(*command) for container, command in commands.items()}
+            ran = {container: _run(*command) for container, command in commands.items()}
         expected = _expected(buckets.s3, bucket)
-        told = [f"{code}: {_outcome(expected, blobs.held(container))}" for container, code in codes.items()]
+        told = [f"{code}: {_outcome(expected, blobs.held(container), said)}" for container, (code, said) in ran.items()]
         print(f"| {case.name} | {' | '.join(told)} |", flush=True)
         say(f"  {case.name}: {told}")
 
@@ -94,9 +94,12 @@ def _tidegate(bucket: str, container: str, places: Places) -> tuple[list[str | P
     return argv, environment(places)
 
 
-def _run(argv: list[str | Path], env: Mapping[str, str]) -> int:
-    done = subprocess.run([str(each) for each in argv], env=env, capture_output=True, check=False)
-    return done.returncode
+def _run(argv: list[str | Path], env: Mapping[str, str]) -> tuple[int, str]:
+    """The exit code, and all that was said."""
+    done = subprocess.run(
+        [str(each) for each in argv], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return done.returncode, done.stdout
 
 
 def _expected(s3: Any, bucket: str) -> dict[str, Blob]:
@@ -122,11 +125,11 @@ def _expected(s3: Any, bucket: str) -> dict[str, Blob]:
     return found
 
 
-def _outcome(expected: Mapping[str, Blob], held: Mapping[str, Blob]) -> str:
+def _outcome(expected: Mapping[str, Blob], held: Mapping[str, Blob], said: str) -> str:
     told: list[str] = []
     for key, blob in expected.items():
         if key not in held:
-            told.append("not there")
+            told.append("left, and named" if key in said else "not there")
             continue
         there, wrong = held[key], list[str]()
         if there.body != blob.body:

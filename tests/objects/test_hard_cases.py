@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tidegate.errors import Refused
 from tidegate.objects.parts import spans
 from tidegate.objects.side import LARGE
 from tidegate.objects.signing import Request, encoded
@@ -70,7 +71,7 @@ async def test_mapped_such_names_go_there_and_back_and_the_manifest_tells_how(si
     there = await receipts.on("azure")
     assert len(there) == len(names)
     assert {"bs_x005c_z", "dot_x002e_", "_x005f_x005c_", "plain"} < there.keys()
-    move = receipts.move()
+    move = receipts.move(names="map")
     assert {key: move.manifest.row(key).name for key in ("bs\\z", "_x005c_", "plain")} == {
         "bs\\z": "bs_x005c_z",
         "_x005c_": "_x005f_x005c_",
@@ -79,24 +80,22 @@ async def test_mapped_such_names_go_there_and_back_and_the_manifest_tells_how(si
     await receipts.put_on_azure("bs_x005c_z", b"changed")
     await receipts.put_on_azure("new_x005c_", b"new")
     await receipts.delete_on_azure("dot_x002e_")
-    back = await receipts.tidegate("sync", "--once", "--reverse", "--map-names")
-    assert back.code == 0, back.err
+    assert refused(await move.keep(quiet, "azure")) == {}
     expected = {name: name.encode() for name in names - {"dot."}} | {"bs\\z": b"changed", "new\\": b"new"}
     assert await receipts.on("aws") == expected
-    verified = await receipts.tidegate("verify", "--map-names")
-    assert verified.code == 0, verified.err
+    assert (await move.verify(quiet)).equal
 
 
 async def test_a_blob_whose_name_no_key_is_mapped_to_is_named_instead_of_forgotten(silent_receipts):
     receipts = silent_receipts
     receipts.put("_x005c_", b"held as _x005f_x005c_")
-    assert (await receipts.tidegate("copy", "--map-names")).code == 0
+    move = receipts.move(names="map")
+    await move.add(quiet)
     await receipts.put_on_azure("_x005c__x005f_.", b"written by others")
     await receipts.put_on_azure("_x0041_", b"written by others")
-    for verb in (("sync", "--once", "--reverse"), ("verify",)):
-        said = await receipts.tidegate(*verb, "--map-names")
-        assert said.code == 1
-        assert "_x0041_" in said.err
+    for command in (move.keep(quiet, "azure"), move.verify(quiet)):
+        with pytest.raises(Refused, match="no key is mapped to the name '_x0041_'"):
+            await command
 
 
 async def test_names_as_long_as_s3_has_them_fit(silent_receipts):
@@ -120,8 +119,7 @@ async def test_a_prefix_counts_for_the_length_of_a_name(silent_receipts):
     assert "longer than 1024 characters" in refused(swept)["a" * 1024]
     receipts.put("\\" * 200)
     receipts.delete("a" * 1024)
-    receipts.spec = receipts.spec.model_copy(update={"names": "map"})
-    swept = await receipts.move(azure={"prefix": "below/"}).add(quiet)
+    swept = await receipts.move(azure={"prefix": "below/"}, names="map").add(quiet)
     assert "longer than 1024 characters" in refused(swept)["\\" * 200]
 
 
@@ -195,9 +193,10 @@ async def test_tags_that_blob_can_not_hold_are_refused_or_left_at_wish(silent_re
     receipts = silent_receipts
     for name, tags in (("mail", "to=a%40b"), ("é", "%C3%A9=1"), ("fine", "a=b")):
         receipts.put(name, Tagging=tags)
-    copied = await receipts.tidegate("copy")
-    assert copied.code == 4
-    assert "Blob takes no such tag as to=a@b" in copied.err
+    assert refused(await receipts.move().add(quiet)) == {
+        "mail": "Blob takes no such tag as to=a@b",
+        "é": "Blob takes no such tag as é=1",
+    }
     assert set(await receipts.on("azure")) == {"fine"}
     left = await receipts.tidegate("copy", "--leave-tags")
     assert left.code == 0, left.err
@@ -276,16 +275,15 @@ async def test_what_is_archived_is_named_and_copied_once_it_is_restored(silent_r
     receipts.put("cold", b"cold", StorageClass="GLACIER")
     receipts.put("colder", bytes(LARGE + 1), StorageClass="DEEP_ARCHIVE")
     receipts.put("at hand", b"x", StorageClass="GLACIER_IR")
-    for dry in (("--dry-run",), ()):
-        copied = await receipts.tidegate("copy", "--json", *dry)
-        assert copied.code == 4, copied.err
-        said = json.loads(copied.out)
-        assert (said["copied"], said["conflicts"]) == (1, 2), dry
-        assert {each["why"] for each in said["first_conflicts"]} == {"it is archived: restore it first"}
+    for dry in (True, False):
+        swept = await receipts.move().add(quiet, dry=dry)
+        assert (swept.copied, refused(swept)) == (
+            1,
+            dict.fromkeys(("cold", "colder"), "it is archived: restore it first"),
+        )
     for name in ("cold", "colder"):
         receipts.s3.restore_object(Bucket=receipts.name, Key=name, RestoreRequest={"Days": 1})
-    again = await receipts.tidegate("copy")
-    assert again.code == 0, again.err
+    assert refused(await receipts.move().add(quiet)) == {}
     assert (await receipts.on("azure")).keys() == {"cold", "colder", "at hand"}
 
 
