@@ -129,7 +129,7 @@ def _outcome(expected: Mapping[str, Blob], held: Mapping[str, Blob], said: str) 
     told: list[str] = []
     for key, blob in expected.items():
         if key not in held:
-            told.append("left, and named" if key in said else "not there")
+            told.append("left, and named" if key in said or ascii(key)[1:-1] in said else "not there")
             continue
         there, wrong = held[key], list[str]()
         if there.body != blob.body:
@@ -180,20 +180,22 @@ CASES = (
     Case("a name `dir./x`", _object("dir./x")),
     Case("a name with a control character", _object("bell\x07")),
     Case("a name of 1,024 bytes", _object("é" * 512)),
-    Case("user metadata", _object("a", Metadata={"order": "7"})),
-    Case("user metadata with a hyphen", _object("a", Metadata={"order-id": "7"})),
-    Case("Cache-Control", _object("a", CacheControl="max-age=60")),
-    Case("Content-Encoding", _object("a", ContentEncoding="gzip")),
-    Case("Content-Disposition", _object("a", ContentDisposition="attachment")),
-    Case("Content-Language", _object("a", ContentLanguage="sv")),
-    Case("Expires", _object("a", Expires=datetime(2030, 1, 1, tzinfo=UTC))),
-    Case("website redirect", _object("a", WebsiteRedirectLocation="/b")),
-    Case("tags", _object("a", Tagging="kind=receipt")),
-    Case("a tag that Blob can't hold", _object("a", Tagging="mail=a%40b")),
+    Case("user metadata", _object("receipt", Metadata={"order": "7"})),
+    Case("user metadata with a hyphen", _object("receipt", Metadata={"order-id": "7"})),
+    Case("Cache-Control", _object("receipt", CacheControl="max-age=60")),
+    Case("Content-Encoding", _object("receipt", ContentEncoding="gzip")),
+    Case("Content-Disposition", _object("receipt", ContentDisposition="attachment")),
+    Case("Content-Language", _object("receipt", ContentLanguage="sv")),
+    Case("Expires", _object("receipt", Expires=datetime(2030, 1, 1, tzinfo=UTC))),
+    Case("website redirect", _object("receipt", WebsiteRedirectLocation="/b")),
+    Case("tags", _object("receipt", Tagging="kind=receipt")),
+    Case("a tag that Blob can't hold", _object("receipt", Tagging="mail=a%40b")),
     Case("uploaded in parts", _in_parts),
-    Case("overwritten with the same size, and copied again", _object("a", b"1"), _object("a", b"2")),
+    Case("overwritten with the same size, and copied again", _object("receipt", b"1"), _object("receipt", b"2")),
     Case(
-        "metadata changed alone, and copied again", _object("a", Metadata={"n": "1"}), _object("a", Metadata={"n": "2"})
+        "metadata changed alone, and copied again",
+        _object("receipt", Metadata={"n": "1"}),
+        _object("receipt", Metadata={"n": "2"}),
     ),
-    Case("in GLACIER, not restored", _object("a", StorageClass="GLACIER")),
+    Case("in GLACIER, not restored", _object("receipt", StorageClass="GLACIER")),
 )

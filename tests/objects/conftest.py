@@ -22,7 +22,6 @@ from tidegate.objects.side import Properties
 from tidegate.objects.signing import Request, encoded
 from tidegate.runbook.migration import Bucket
 
-
 _buckets = cache(Buckets)
 """Its clients take a quarter of a second to be made."""
 
