@@ -125,6 +125,7 @@ class BucketMove:
         """Every object, beside what the container has: that stays as it is. What can't be copied is a conflict."""
         async with self._my_turn(note):
             self._same_sides()
+            self.azure.to_be_made = dry and self.phase is None and not await self.azure.exists()
             if not dry:
                 await self.begin()
             swept = await self._bulk(how, dry=dry)

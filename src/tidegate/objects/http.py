@@ -21,6 +21,8 @@ PAUSES = (0.05, 0.2, 0.8, 1.6)
 PATIENCE = 45.0
 """Seconds after which nothing is tried again."""
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
+FAILED = re.compile(rb"\s*(<\?xml[^>]*\?>)?\s*<Error>")
+"""S3 begins to answer 200 before it has put the parts together, and says then that it couldn't."""
 NOT_THERE = {"NoSuchBucket", "ContainerNotFound", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
 
 
@@ -78,6 +80,8 @@ class Asker:
         while True:
             try:
                 answer = await self._once(request, at_most, fresh=fresh)
+                if answer.status == 200 and request.method == "POST" and FAILED.match(answer.body or b""):
+                    answer = answer._replace(status=500)
                 if answer.status in fine:
                     return answer._replace(retried=True) if why else answer
                 if answer.code in EXPIRED and not renewed:

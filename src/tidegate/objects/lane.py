@@ -76,8 +76,8 @@ class Lane:
             answer = await self._puts.ask(head, body)
         except (Broken, OSError, TimeoutError):
             return Tried(None, sent=True)
-        if answer.status != 201:
-            return Tried(None, sent=True)
+        if answer.status != 201:  # what was refused is whoever's wrote it
+            return Tried(None, sent=answer.status >= 500)
         headers = raw.headers
         return Tried(
             Row(

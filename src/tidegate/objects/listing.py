@@ -59,11 +59,11 @@ def s3_page(body: bytes, cut: int = 0) -> Page:
             return _s3_parsed(body, cut)
     except ValueError:  # not in the order in which S3 writes it
         return _s3_parsed(body, cut)
-    return Page(entries, _token(text, "<NextContinuationToken>") if "<IsTruncated>true" in text else "")
+    return Page(entries, _more(_token(text, "<NextContinuationToken>"), truncated="<IsTruncated>true" in text))
 
 
 def _s3_parsed(body: bytes, cut: int) -> Page:
-    root = _root(body)
+    root = _root(body, "ListBucketResult")
     entries: list[Listed] = []
     for each in root.iterfind("{*}Contents"):
         key = unquote_plus(each.findtext("{*}Key") or "")[cut:]
@@ -73,7 +73,13 @@ def _s3_parsed(body: bytes, cut: int) -> Page:
             size = int(each.findtext("{*}Size") or 0)
             entries.append(Listed(key, size, etag, etag if len(etag) == 32 else None, archived))
     more = root.findtext("{*}NextContinuationToken") or ""
-    return Page(entries, more if root.findtext("{*}IsTruncated") == "true" else "")
+    return Page(entries, _more(more, truncated=root.findtext("{*}IsTruncated") == "true"))
+
+
+def _more(token: str, *, truncated: bool) -> str:
+    if truncated and not token:
+        raise Unreadable("it is cut off, and doesn't say where it goes on")
+    return token if truncated else ""
 
 
 def blob_page(body: bytes, cut: int = 0) -> Page:
@@ -105,7 +111,7 @@ def blob_page(body: bytes, cut: int = 0) -> Page:
 
 
 def _blob_parsed(body: bytes, cut: int) -> Page:
-    root = _root(body)
+    root = _root(body, "EnumerationResults")
     entries: list[Listed] = []
     for each in root.iterfind("Blobs/Blob"):
         name, properties = each.find("Name"), each.find("Properties")
@@ -133,8 +139,13 @@ def _token(text: str, element: str) -> str:
     return unescape(text[start : text.index("<", start)]) if at >= 0 else ""
 
 
-def _root(body: bytes) -> ET.Element:
+def _root(body: bytes, name: str) -> ET.Element:
+    """Anything else isn't taken for an empty listing: that would be taken for deletions."""
     try:
-        return ET.fromstring(body)  # noqa: S314 - from the cloud itself
+        root = ET.fromstring(body)  # noqa: S314 - from the cloud itself
     except ET.ParseError as error:
         raise Unreadable(str(error)) from None
+    found = root.tag.rpartition("}")[2]
+    if found != name:
+        raise Unreadable(f"it is {found}, not {name} {root.findtext('{*}Code') or ''}".rstrip())
+    return root

@@ -46,6 +46,8 @@ CHECKSUM = "x-amz-checksum-"
 CHECKSUM_TYPE = "x-amz-checksum-type"
 ALGORITHMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 PARTS_ON_THEIR_WAY = 3
+CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
+ARCHIVED = "it is archived: restore it first"
 
 
 class S3Side:
@@ -144,6 +146,7 @@ class S3Side:
             _checksums(headers),
             int(parts[1]) if parts else 0,
             headers.get("x-amz-version-id", ""),
+            ARCHIVED if method == "HEAD" and _archived(headers) else "",
         )
 
     def seen(self, headers: Mapping[str, str], began: float) -> float:
@@ -169,7 +172,7 @@ class S3Side:
     def _left(self, answer: Answer) -> Exception:
         """Why this object alone can't be read; or that none can."""
         if answer.code == "InvalidObjectState":
-            return Left("it is archived: restore it first")
+            return Left(ARCHIVED)
         if answer.code == "InvalidRequest":
             return Left("a key of the customer's own encrypts it (SSE-C): S3 gives it to nobody else")
         return refused(answer, self.where)
@@ -183,7 +186,9 @@ class S3Side:
 
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes:
         headers = {"if-match": f'"{etag}"', "range": f"bytes={start}-{start + size - 1}"}
-        answer = await self._asker.ask(Request("GET", self._url(key), headers=headers), {206, *CHANGED})
+        answer = await self._asker.ask(Request("GET", self._url(key), headers=headers), {206, 400, 403, *CHANGED})
+        if answer.status in {400, 403}:
+            raise self._left(answer)
         if answer.status != 206:
             raise Changed
         return answer.body or b""
@@ -241,8 +246,6 @@ class S3Side:
             await self._asker.ask(Request("DELETE", url, {"uploadId": upload}), {204, 404})
             raise
         root = ET.fromstring(answer.body or b"")  # noqa: S314 - from S3 itself
-        if root.tag.endswith("Error"):  # S3 may say so after having answered 200
-            raise refused(answer, self.where)
         return Written((root.findtext("{*}ETag") or "").strip('"'), md5)
 
     async def delete(self, key: str, etag: str) -> None:
@@ -295,6 +298,12 @@ def _checksums(headers: Mapping[str, str]) -> dict[str, str]:
         return {}
     found = {name: headers[CHECKSUM + name] for name in ALGORITHMS if CHECKSUM + name in headers}
     return {name: value for name, value in found.items() if "-" not in value}
+
+
+def _archived(headers: Mapping[str, str]) -> bool:
+    """HEAD is answered for what is archived too. C: docs.aws.amazon.com, "HeadObject"."""
+    archived = headers.get("x-amz-storage-class") in CLASSES or "x-amz-archive-status" in headers
+    return archived and 'ongoing-request="false"' not in headers.get("x-amz-restore", "")
 
 
 def _etag(answer: Answer) -> str:

@@ -111,7 +111,7 @@ class Sync:
         for outcome in outcomes:
             if outcome.conflict and outcome.key not in self._told and len(self._told) < KEPT:
                 self._told.add(outcome.key)
-                self.note(f"{outcome.key} was left as it is: {outcome.conflict}")
+                self.note(f"{outcome.key!r} was left as it is: {outcome.conflict}")
 
     async def sweep(
         self, source: Cloud, way: Way = "follow", *, after: str = "", until: str = "", dry: bool = False

@@ -216,7 +216,10 @@ async def _verdict(key: str, owner: Side, follower: Side, here: Listed | None, t
     aws, azure = (owner, follower) if owner.cloud == "aws" else (follower, owner)
     at_aws, at_azure = (here, there) if owner.cloud == "aws" else (there, here)
     proof = await _proof(aws, key, at_aws)
-    await _read(azure, key, at_azure, proof.update)
+    try:
+        await _read(azure, key, at_azure, proof.update)
+    except Left:
+        return _Seen("different")
     if proof.rung != "read":
         if proof.holds:
             return _Seen("same", proof.rung)
