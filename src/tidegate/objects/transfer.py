@@ -138,8 +138,9 @@ class Errand:
             return Outcome(self.key, self.row, f"deleted, but still on {target.cloud}: too many are at once")
         try:
             await target.delete(self.key, etag)
-        except Changed:
-            return Outcome(self.key, self.row, f"deleted, but changed on {target.cloud}")
+        except Changed:  # also the answer where a process that was killed has deleted it already
+            if await target.stat(self.key) is not None:
+                return Outcome(self.key, self.row, f"deleted, but changed on {target.cloud}")
         return Outcome(self.key, None, deleted=True)
 
     async def _write(self, got: Got) -> Outcome:
