@@ -26,7 +26,7 @@ BLOB_ENTRY = re.compile(
 BLOB_MD5 = b"<Content-MD5>"
 
 
-class Unreadable(Exception):
+class Unreadable(ValueError):
     """It isn't the page of a listing."""
 
 
@@ -38,9 +38,12 @@ class Page(NamedTuple):
 
 
 def s3_page(body: bytes, cut: int = 0) -> Page:
-    """Of ListObjectsV2 with `encoding-type=url`. `cut`: characters of a prefix, left out of the keys."""
+    """Of ListObjectsV2 with `encoding-type=url`. `cut`: characters of a prefix, left out of the keys.
+
+    Raises ValueError, perhaps an Unreadable.
+    """
     found = S3_ENTRY.findall(body)
-    if len(found) != body.count(b"<Contents>") or not body.rstrip().endswith(b"ListBucketResult>"):
+    if len(found) != body.count(b"<Contents>") or not body.rstrip().endswith(b"</ListBucketResult>"):
         return _s3_parsed(body, cut)
     entries: list[Listed] = []
     for name, quoted, size, rest in found:
@@ -49,11 +52,11 @@ def s3_page(body: bytes, cut: int = 0) -> Page:
         archived = b">GLACIER<" in rest or b">DEEP_ARCHIVE<" in rest
         if key:
             entries.append(Listed(key, int(size), etag, etag if len(etag) == 32 else None, archived))
-    return Page(entries, _token(body, b"<NextContinuationToken>") if b"<IsTruncated>true" in body else "")
+    return Page(entries, _more(_token(body, b"<NextContinuationToken>")) if b"<IsTruncated>true" in body else "")
 
 
 def _s3_parsed(body: bytes, cut: int) -> Page:
-    root = _root(body)
+    root = _root(body, "ListBucketResult")
     entries: list[Listed] = []
     for each in root.iterfind("{*}Contents"):
         key = unquote_plus(each.findtext("{*}Key") or "")[cut:]
@@ -62,12 +65,12 @@ def _s3_parsed(body: bytes, cut: int) -> Page:
         if key:
             size = int(each.findtext("{*}Size") or 0)
             entries.append(Listed(key, size, etag, etag if len(etag) == 32 else None, archived))
-    more = root.findtext("{*}NextContinuationToken") or ""
-    return Page(entries, more if root.findtext("{*}IsTruncated") == "true" else "")
+    truncated = root.findtext("{*}IsTruncated") == "true"
+    return Page(entries, _more(root.findtext("{*}NextContinuationToken") or "") if truncated else "")
 
 
 def blob_page(body: bytes, cut: int = 0) -> Page:
-    """Of List Blobs. `cut`: characters of a prefix, left out of the names."""
+    """Of List Blobs. `cut`: characters of a prefix, left out of the names. Raises ValueError, perhaps an Unreadable."""
     found = BLOB_ENTRY.findall(body)
     if len(found) != body.count(b"<Blob>") or not body.rstrip().endswith(b"</EnumerationResults>"):
         return _blob_parsed(body, cut)
@@ -83,7 +86,7 @@ def blob_page(body: bytes, cut: int = 0) -> Page:
 
 
 def _blob_parsed(body: bytes, cut: int) -> Page:
-    root = _root(body)
+    root = _root(body, "EnumerationResults")
     entries: list[Listed] = []
     for each in root.iterfind("Blobs/Blob"):
         name, properties = each.find("Name"), each.find("Properties")
@@ -106,8 +109,17 @@ def _token(body: bytes, element: bytes) -> str:
     return unescape(body[start : body.index(b"<", start)].decode()) if at >= 0 else ""
 
 
-def _root(body: bytes) -> ET.Element:
+def _more(token: str) -> str:
+    if not token:
+        raise Unreadable("it goes on, and doesn't say where")
+    return token
+
+
+def _root(body: bytes, name: str) -> ET.Element:
     try:
-        return ET.fromstring(body)  # noqa: S314 - from the cloud itself
+        root = ET.fromstring(body)  # noqa: S314 - from the cloud itself
     except ET.ParseError as error:
         raise Unreadable(str(error)) from None
+    if root.tag.rpartition("}")[2] != name:  # such as a proxy's page: it says nothing about the objects
+        raise Unreadable(f"it is <{root.tag}>, not <{name}>")
+    return root
