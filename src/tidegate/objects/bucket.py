@@ -18,7 +18,7 @@ from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Changed, Listed, Side
 from tidegate.objects.store import BucketStore
 from tidegate.objects.sync import AT_ONCE, Swept, Sync
-from tidegate.objects.verify import Difference, VerifyReport, compare
+from tidegate.objects.verify import CatchUp, Difference, VerifyReport, compare
 from tidegate.runbook.migration import Bucket, Cloud, other
 
 __all__ = ["BucketMove", "How"]
@@ -109,6 +109,8 @@ class BucketMove:
     async def add(self, note: Callable[[str], None], how: How = "auto", *, dry: bool = False) -> Swept:
         """Every object, beside what the container has: that stays as it is. What can't be copied is a conflict."""
         async with self._my_turn(note):
+            if not dry:
+                self.manifest.hold()
             self._same_sides()
             if not dry and self.phase is None:
                 await self._begin()
@@ -121,6 +123,7 @@ class BucketMove:
     async def keep(self, note: Callable[[str], None], owner: Cloud) -> Swept:
         """All that has changed at the owner is applied at the other side; from here on changes flow that way."""
         async with self._my_turn(note):
+            self.manifest.hold()
             self._same_sides()
             if self.phase is None:
                 if owner == "azure":
@@ -229,9 +232,22 @@ class BucketMove:
         told: Callable[[Difference], None] = lambda _: None,
         *,
         read: bool = False,
+        bring: bool = True,
     ) -> VerifyReport:
-        """Both sides compared, in the direction in which changes flow; what is behind is brought over first."""
+        """Both sides compared, in the direction in which changes flow.
+
+        `bring`: what is behind is brought over first; else nothing is written, and whoever follows changes meanwhile
+        gets the time to apply them.
+        """
+        self._same_sides()
         owner = self.owner
+
+        async def wait(_: Collection[str]) -> None:
+            if self.manifest.held:
+                await asyncio.sleep(LOOK)
+
+        if not bring:
+            return await self._compared(wait, note, told, read=read)
         for _ in range(SWEEPS):  # each leaves less than the one before
             async with self._my_turn(note):
                 if self.phase != "flow" or (await self.sync.sweep(owner)).copied < FEW:
@@ -244,11 +260,15 @@ class BucketMove:
 
         self._hurried += 1
         try:
-            return await compare(
-                self.sides[owner], self.sides[other(owner)], catch_up, note, self.manifest, told, read=read
-            )
+            return await self._compared(catch_up, note, told, read=read)
         finally:
             self._hurried -= 1
+
+    async def _compared(
+        self, catch_up: CatchUp, note: Callable[[str], None], told: Callable[[Difference], None], *, read: bool
+    ) -> VerifyReport:
+        owner, follower = self.sides[self.owner], self.sides[other(self.owner)]
+        return await compare(owner, follower, catch_up, note, self.manifest, told, read=read)
 
     async def settle(self, note: Callable[[str], None]) -> VerifyReport:
         """After the switch: what came too late to AWS is added on Azure, where nothing is newer; then compared."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import get_args
 
 import click
@@ -50,7 +52,8 @@ async def copy(move: BucketMove, *, how: How, dry_run: bool, at_once: int, as_js
     """
     began = time.monotonic()
     move.sync.at_once = at_once
-    swept = await move.add(note, how, dry=dry_run)
+    with _resumable():
+        swept = await move.add(note, how, dry=dry_run)
     seconds = time.monotonic() - began
     if as_json:
         print_json(_document(move, swept, seconds))
@@ -89,9 +92,10 @@ async def sync(move: BucketMove, *, once: bool, reverse: bool, max_deletions: in
     began = time.monotonic()
     move.sync.at_once = at_once
     move.sync.deletions.most = max_deletions
-    swept = await move.keep(note, "azure" if reverse else "aws")
-    if not once:
-        await _follow(move)
+    with _resumable():
+        swept = await move.keep(note, "azure" if reverse else "aws")
+        if not once:
+            await _follow(move)
     seconds = time.monotonic() - began
     if as_json:
         print_json(_document(move, swept, seconds))
@@ -101,6 +105,15 @@ async def sync(move: BucketMove, *, once: bool, reverse: bool, max_deletions: in
             f"{move.http.retries:,} requests had to be tried again"
         )
     _complain(move, swept)
+
+
+@contextmanager
+def _resumable() -> Generator[None]:
+    try:
+        yield
+    except asyncio.CancelledError:
+        note("interrupted; the same command goes on")
+        raise
 
 
 async def _follow(move: BucketMove) -> None:
