@@ -5,6 +5,7 @@ import http.client
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
@@ -218,20 +219,24 @@ class Between:
                 except OSError:  # whoever asked has gone
                     self.close_connection = True
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, *_: Any, **named: Any) -> None:
                 pass
 
-            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = one
+        for verb in ("GET", "PUT", "POST", "HEAD", "DELETE"):
+            setattr(Handler, f"do_{verb}", Handler.one)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 256
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}{self._path}"
 
-    def __enter__(self) -> "Between":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -269,7 +274,7 @@ class Link:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}{self._path}"
 
-    def __enter__(self) -> "Link":
+    def __enter__(self) -> Self:
         self._thread.start()
         self._up.wait()
         return self
@@ -290,7 +295,11 @@ class Link:
             tasks.add(task := asyncio.ensure_future(self._connection(reader, writer)))
             task.add_done_callback(tasks.discard)
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        if self.slow:  # else the kernel takes a body whole
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**18)
+        server = await asyncio.start_server(accept, sock=listening, limit=2**15)
         self.port = server.sockets[0].getsockname()[1]
         self._up.set()
         await self._ended.wait()

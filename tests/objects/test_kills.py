@@ -5,8 +5,8 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-
 from bench.objects.fastcloud import Fastcloud, missing
+
 from objects.running import Commands, Link, contents
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
