@@ -1,8 +1,12 @@
 """Copies that are killed at any moment, and given again: nothing missing, nothing wrong, next to nothing done twice."""
 
 import random
+import re
+import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from bench.objects.fastcloud import Fastcloud, missing
@@ -131,3 +135,36 @@ def test_a_killed_sync_neither_forgets_a_change_nor_a_deletion(receipts, tmp_pat
         until_done(commands, "sync", "--once")
         assert commands.different() == []
     assert commands.recorded == (80, 0)
+
+
+@pytest.mark.slow
+def test_memory_stays_the_same_whatever_the_number_of_objects(server_folder, tmp_path, capsys):
+    count = 50_000
+    with Fastcloud(server_folder / "memory") as cloud:
+        cloud.seed(BUCKET, count, 1024)
+        commands = Commands(tmp_path, BUCKET, "copy", cloud.s3_url, cloud.blob_url)
+        for verb, *options in (("copy", "--how", "stream"), ("verify",), ("copy",)):
+            peak = peak_of(commands, verb, *options)
+            with capsys.disabled():
+                print(f"\n{verb} {' '.join(options)}: {peak / MIB:.0f} MiB at most for {count:,} objects", flush=True)
+            assert peak < 200 * MIB
+        commands.manifest.unlink()
+        commands.container = "by-server"
+        peak = peak_of(commands, "copy", "--how", "server")
+        with capsys.disabled():
+            print(f"\ncopy --how server: {peak / MIB:.0f} MiB at most", flush=True)
+        assert peak < 200 * MIB
+
+
+def peak_of(commands: Commands, verb: str, *options: str) -> int:
+    """The bytes that a process of its own had in memory at most; as of a moment before it ended."""
+    peak = 0
+    with commands.begin(verb, *options, stdout=subprocess.DEVNULL) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+            peak = int(found[1]) * 1024 if found else peak
+            time.sleep(0.02)
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    return peak

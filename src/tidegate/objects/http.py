@@ -154,7 +154,8 @@ def refused(answer: Answer, where: str) -> TidegateError:
     """What a server's no means, and what mends it."""
     code = answer.code
     message = _element(answer.body or b"", "Message").split("\n")[0]
-    why = f"the server refused: {answer.status} {code}".rstrip() + (f": {message}" if message else "")
+    no = "refused" if answer.status >= 300 else "did something else than was asked for"
+    why = f"the server {no}: {answer.status} {code}".rstrip() + (f": {message}" if message else "")
     region = answer.headers.get("x-amz-bucket-region", "")
     ahead = _ahead(answer.headers.get("date", ""))
     detail = _element(answer.body or b"", "AuthenticationErrorDetail")
