@@ -73,9 +73,15 @@ class Receipts:
         document = self.spec.model_dump(mode="json")
         for side, fields in change.items():
             document[side] = document[side] | fields if isinstance(fields, dict) else fields
+        self._leave()
         move = BucketMove("receipts", Bucket.model_validate(document), self.manifest)
         self.moves.append(move)
         return move
+
+    def _leave(self) -> None:
+        """The manifest, for another process; who needs it again opens it again."""
+        for move in self.moves:
+            move.manifest.close()
 
     def put(self, key: str, body: bytes = b"receipt", **options: Any) -> None:
         self.s3.put_object(Bucket=self.name, Key=key, Body=body, **options)
@@ -95,6 +101,7 @@ class Receipts:
 
     async def tidegate(self, verb: str, *options: str) -> Said:
         """`tidegate objects VERB`, in a process of its own."""
+        self._leave()
         aws, azure = self.spec.aws, self.spec.azure
         argv = (
             *(sys.executable, "-m", "tidegate", "objects", verb),

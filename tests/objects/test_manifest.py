@@ -1,8 +1,10 @@
 """A disk that is full, a file that is none: what the manifest says then, and that it goes on afterwards."""
 
+import os
+
 import pytest
 
-from tidegate.errors import LocalFault
+from tidegate.errors import LeaseHeld, LocalFault
 from tidegate.objects.manifest import Manifest, Row
 
 
@@ -53,5 +55,19 @@ def test_a_file_that_is_no_manifest_is_named(manifest, spoil):
     else:
         manifest.path.parent.joinpath("file").touch()
         manifest.path = manifest.path.parent / "file" / "receipts.objects.sqlite"
-    with pytest.raises(LocalFault, match="can't be used"):
+    with pytest.raises(LocalFault, match="isn't a manifest" if spoil == "text" else "can't be used"):
         manifest.set_state(phase="flow")
+
+
+def test_one_process_holds_it_until_it_closes_it(manifest):
+    manifest.hold()
+    manifest.hold()
+    other = Manifest(manifest.path)
+    assert other.held
+    assert not manifest.held
+    with pytest.raises(LeaseHeld, match=f"process {os.getpid()} works with it"):
+        other.hold()
+    manifest.close()
+    assert not other.held
+    other.hold()
+    other.close()

@@ -368,6 +368,19 @@ async def test_a_message_that_is_given_twice_at_once_is_deleted_once(receipts, m
     assert await move.events.depth() == Depth(waiting=0, hidden=0)
 
 
+async def test_what_a_killed_process_has_deleted_already_is_taken_for_deleted(silent_receipts):
+    receipts = silent_receipts
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.copy(quiet)
+    receipts.delete("1")
+    move.manifest.pend({"1": ""})
+    await receipts.delete_on_azure("1")
+    swept = await move.sync.sweep("aws")
+    assert (swept.deleted, swept.conflicts) == (1, 0)
+    assert (move.manifest.row("1"), move.manifest.pending) == (None, {})
+
+
 async def test_planted_differences_are_found_while_others_write(receipts):
     for i in range(20):
         receipts.put(f"{i}", b"receipt %d" % i)

@@ -11,7 +11,7 @@ from tidegate.errors import Refused, TidegateError
 from tidegate.objects.azure_chain import azure_credentials
 from tidegate.objects.checksums import crc64, from_little_endian, little_endian
 from tidegate.objects.http import Answer, Asker, Http, refused
-from tidegate.objects.listing import Page, Unreadable, blob_page
+from tidegate.objects.listing import Page, blob_page
 from tidegate.objects.names import (
     key_of,
     metadata_for_azure,
@@ -163,8 +163,9 @@ class BlobSide:
         answer = await self._asker.ask(Request("GET", self.url, query), {200})
         try:
             return blob_page(answer.body or b"", len(self.prefix))
-        except Unreadable as error:
-            raise TidegateError(f"its listing can't be read: {error}", where=self.where) from None
+        except ValueError as error:
+            mend = "see whether this endpoint is the service itself, and no proxy's"
+            raise TidegateError(f"its listing can't be read: {error}", where=self.where, mend=mend) from None
 
     async def stat(self, key: str) -> Listed | None:
         answer = await self._asker.ask(Request("HEAD", self._url(key)), {200, 404})

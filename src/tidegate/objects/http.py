@@ -3,9 +3,11 @@
 import asyncio
 import random
 import re
+import socket
 import ssl
 import time
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from html import unescape
 from typing import NamedTuple
 
@@ -14,15 +16,21 @@ from tidegate.objects.credentials import EXPIRED, Credentials
 from tidegate.objects.signing import Request
 from tidegate.objects.wire import Broken, Origin, Pool
 
-__all__ = ["Answer", "Asker", "Http", "refused"]
+__all__ = ["TRY_AGAIN", "Answer", "Asker", "Http", "refused"]
 
 PAUSES = (0.05, 0.2, 0.8, 1.6)
 """Seconds between the tries, about."""
+LONGER = (3.2, 6.4, 12.8)
+"""More of them for a server that is there and asks for patience."""
+BUSY = {429, 503}
 PATIENCE = 45.0
 """Seconds after which nothing is tried again."""
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 FAILED = re.compile(rb"\s*(<\?xml[^>]*\?>)?\s*<Error>")
 """S3 begins to answer 200 before it has put the parts together, and says then that it couldn't."""
+DENIED = {400, 401, 403}
+CLOCK = 300
+"""Seconds by which this machine's clock may differ from a server's; either cloud bears 15 minutes."""
 NOT_THERE = {"NoSuchBucket", "ContainerNotFound", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
 
 
@@ -75,22 +83,24 @@ class Asker:
 
     async def ask(self, request: Request, fine: set[int], at_most: int | None = None) -> Answer:
         """One of the `fine` answers. Raises Unreachable, or Refused for any other. No longer body is read."""
-        began, why, tries = time.monotonic(), "", 0
+        failing, why, tries, pauses = 0.0, "", 0, PAUSES
         renewed = fresh = False
         while True:
             try:
                 answer = await self._once(request, at_most, fresh=fresh)
                 if answer.status == 200 and request.method == "POST" and FAILED.match(answer.body or b""):
                     answer = answer._replace(status=500)
-                if answer.status in fine:
-                    return answer._replace(retried=True) if why else answer
-                if answer.code in EXPIRED and not renewed:
+                if answer.status in DENIED and not renewed and answer.code in EXPIRED:
                     renewed = True
                     self.credentials.forget()
                     continue
+                if answer.status in fine:
+                    return answer._replace(retried=True) if why else answer
                 if answer.status not in TRY_AGAIN and answer.code != "RequestTimeout":
                     raise refused(answer, self.where)
                 why = f"it answers {answer.status} {answer.code}".rstrip()
+                if answer.status in BUSY:
+                    pauses = PAUSES + LONGER
             except ssl.SSLCertVerificationError as error:
                 raise Unreachable(
                     f"its certificate isn't trusted: {error.verify_message}",
@@ -105,12 +115,15 @@ class Asker:
                     fresh = True
                     continue
                 fresh = True
+            except socket.gaierror as error:
+                why = f"its name {Origin.of(self.base).address} isn't known here ({error.strerror})"
             except (OSError, TimeoutError) as error:
                 why = _first_line(error)
-            if tries >= len(PAUSES) or time.monotonic() - began > PATIENCE:
+            failing = failing or time.monotonic()  # what a long transfer took before it broke isn't counted
+            if tries >= len(pauses) or time.monotonic() - failing > PATIENCE:
                 break
             self.http.retries += 1
-            await asyncio.sleep(PAUSES[tries] * random.uniform(0.7, 1.3))
+            await asyncio.sleep(pauses[tries] * random.uniform(0.7, 1.3))
             tries += 1
         raise Unreachable(
             f"the server doesn't answer: {why}", where=self.where, mend="see whether it runs and can be reached"
@@ -145,10 +158,15 @@ def refused(answer: Answer, where: str) -> TidegateError:
     """What a server's no means, and what mends it."""
     code = answer.code
     message = _element(answer.body or b"", "Message").split("\n")[0]
-    why = f"the server refused: {answer.status} {code}".rstrip() + (f": {message}" if message else "")
+    no = "refused" if answer.status >= 300 else "did something else than was asked for"
+    why = f"the server {no}: {answer.status} {code}".rstrip() + (f": {message}" if message else "")
     region = answer.headers.get("x-amz-bucket-region", "")
-    if "Skewed" in code or ("Date header" in message and answer.status == 403):
+    ahead = _ahead(answer.headers.get("date", ""))
+    detail = _element(answer.body or b"", "AuthenticationErrorDetail")
+    if "Skewed" in code or (answer.status == 403 and "date header" in f"{message} {detail}".lower()):
         mend = "set this machine's clock"
+    elif answer.status in DENIED and abs(ahead) > CLOCK:  # an answer to HEAD has no text that says so
+        mend = f"set this machine's clock: it is {abs(ahead) / 60:.0f} minutes {'ahead' if ahead > 0 else 'behind'}"
     elif code in NOT_THERE:
         mend = "correct its name, or create it"
     elif answer.status in {301, 307, 400} and (region or "egion" in message or "Redirect" in code):
@@ -162,6 +180,14 @@ def refused(answer: Answer, where: str) -> TidegateError:
     else:
         mend = "see what the answer says"
     return Refused(why, where=where, mend=mend)
+
+
+def _ahead(date: str) -> float:
+    """Seconds by which this machine's clock is ahead of a server's."""
+    try:
+        return time.time() - parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _element(body: bytes, name: str) -> str:

@@ -10,6 +10,7 @@ import time
 from typing import NamedTuple
 
 from tidegate.objects.blob import BlobSide
+from tidegate.objects.http import TRY_AGAIN
 from tidegate.objects.manifest import Row
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.shorthand import ShortGet, ShortPut
@@ -64,7 +65,9 @@ class Lane:
         try:
             raw = await self._gets.ask(get.head(self._from + encoded(self.source.prefix + key, "/"), int(began)))
         except (Broken, OSError, TimeoutError):
-            return NOTHING
+            return self._again(NOTHING)
+        if raw.status in TRY_AGAIN:
+            return self._again(NOTHING)
         body, described = raw.body, self._as_expected(raw, listed)
         if body is None or described is None:
             return NOTHING
@@ -75,9 +78,11 @@ class Lane:
             head = put.head(path, base64, listed.size, described.headers, int(time.time()))
             answer = await self._puts.ask(head, body)
         except (Broken, OSError, TimeoutError):
-            return Tried(None, sent=True)
+            return self._again(Tried(None, sent=True))
+        if answer.status in TRY_AGAIN:
+            return self._again(Tried(None, sent=answer.status >= 500))
         if answer.status != 201:  # what was refused is whoever's wrote it
-            return Tried(None, sent=answer.status >= 500)
+            return NOTHING
         headers = raw.headers
         return Tried(
             Row(
@@ -86,6 +91,11 @@ class Lane:
                 *(headers.get("x-amz-version-id", ""), "" if name == key else name),
             )
         )
+
+    def _again(self, tried: Tried) -> Tried:
+        """The errand asks once more."""
+        self.source.http.retries += 1
+        return tried
 
     def _as_expected(self, raw: Raw, listed: Listed) -> _Described | None:
         headers = raw.headers

@@ -24,7 +24,7 @@ MD5_LONG = 24
 """Characters of an MD5 in base64."""
 
 
-class Unreadable(Exception):
+class Unreadable(ValueError):
     """It isn't the page of a listing."""
 
 
@@ -55,7 +55,7 @@ def s3_page(body: bytes, cut: int = 0) -> Page:
             archived = any_archived and (">GLACIER<" in piece or ">DEEP_ARCHIVE<" in piece)
             if len(key) > cut:
                 entries.append(new(Listed, (key[cut:], size, etag, etag if len(etag) == 32 else None, archived)))
-        if not text.rstrip().endswith("ListBucketResult>"):
+        if not text.rstrip().endswith("</ListBucketResult>"):
             return _s3_parsed(body, cut)
     except ValueError:  # not in the order in which S3 writes it
         return _s3_parsed(body, cut)

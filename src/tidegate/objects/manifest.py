@@ -5,13 +5,15 @@ before anything is done about it until the outcome is known; with the MD5s of wh
 was. So what a try without an answer has written is told apart from what somebody else has.
 """
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TextIO
 
-from tidegate.errors import LocalFault
+from tidegate.errors import LeaseHeld, LocalFault
 from tidegate.runbook.migration import Cloud
 
 __all__ = ["Manifest", "Row"]
@@ -24,6 +26,7 @@ create table if not exists conflicts (key text primary key, why text) without ro
 create table if not exists pending (key text primary key, sent text) without rowid;
 create table if not exists state (name text primary key, value text) without rowid;
 """
+TABLES = {"objects", "pending", "state"}
 UPSERT = "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "key, size, md5, aws, azure, properties, ours, seen, rung, checksum, version, name"
 
@@ -60,8 +63,53 @@ class Manifest:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._lock: TextIO | None = None
         self._pending: dict[str, tuple[str, ...]] = {}
         self._conflicts = False
+
+    def hold(self) -> None:
+        """No other process may, until this is closed or its process dies. Raises LeaseHeld, which names it."""
+        if self._lock is not None:
+            return
+        with self._explained():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._lock_path.open("a+")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+            except BaseException as error:
+                file.seek(0)
+                holder = file.read().strip() or "(unknown)"
+                with suppress(OSError):  # what a full disk didn't take is written once more
+                    file.close()
+                if isinstance(error, BlockingIOError):
+                    raise LeaseHeld(
+                        f"process {holder} works with it",
+                        where=str(self.path),
+                        mend="wait until it ends, or give each pair of sides its own --manifest",
+                    ) from None
+                raise
+        self._lock = file
+
+    @property
+    def held(self) -> bool:
+        """Whether another process works with it."""
+        if self._lock is not None or not self._lock_path.exists():
+            return False
+        with self._explained(), self._lock_path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    @property
+    def _lock_path(self) -> Path:
+        """The same one for whatever names the file has."""
+        path = self.path.resolve()
+        return path.with_name(f"{path.name}.lock")
 
     @property
     def there(self) -> bool:
@@ -158,6 +206,9 @@ class Manifest:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -166,6 +217,7 @@ class Manifest:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, isolation_level=None, timeout=10)
             try:
+                self._only_ours(connection)
                 connection.execute("pragma journal_mode = wal")
                 # a killed process loses nothing; after a power cut the last moments' objects are looked at again
                 connection.execute("pragma synchronous = normal")
@@ -178,6 +230,17 @@ class Manifest:
         self._conflicts = True  # perhaps
         self._connection = connection
         return connection
+
+    def _only_ours(self, connection: sqlite3.Connection) -> None:
+        """Raises LocalFault if it is another program's: nothing is written into that."""
+        try:
+            tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                raise
+            tables = {""}
+        if tables and not tables & TABLES:
+            raise LocalFault("it isn't a manifest", where=str(self.path), mend="give another --manifest")
 
     def _execute(self, query: str, parameters: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         db = self._open()

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 from tidegate.errors import TidegateError
 from tidegate.objects.aws_chain import aws_credentials
 from tidegate.objects.http import Answer, Asker, Http, refused
-from tidegate.objects.listing import Page, Unreadable, s3_page
+from tidegate.objects.listing import Page, s3_page
 from tidegate.objects.names import refused_by_s3, unfit_for_s3
 from tidegate.objects.parts import sent_side_by_side
 from tidegate.objects.side import (
@@ -66,6 +66,7 @@ class S3Side:
         else:
             self.url = f"https://{spec.bucket}.s3.{spec.region}.amazonaws.com"
         self.credentials = aws_credentials(spec, "s3", spec.region, self.where)
+        self.http = http
         self._asker = Asker(http, self.url, self.where, self.credentials)
 
     def name(self, key: str) -> str:
@@ -101,8 +102,9 @@ class S3Side:
         answer = await self._asker.ask(Request("GET", self.url, query), {200})
         try:
             return s3_page(answer.body or b"", len(self.prefix))
-        except Unreadable as error:
-            raise TidegateError(f"its listing can't be read: {error}", where=self.where) from None
+        except ValueError as error:
+            mend = "see whether this endpoint is the service itself, and no proxy's"
+            raise TidegateError(f"its listing can't be read: {error}", where=self.where, mend=mend) from None
 
     async def stat(self, key: str) -> Listed | None:
         answer = await self._asker.ask(Request("HEAD", self._url(key)), {200, 404})

@@ -13,7 +13,7 @@ from tidegate.objects.parts import read_ahead, spans
 from tidegate.objects.side import LARGE, Changed, Got, Intend, Mismatch, Side, Written
 from tidegate.objects.signing import Streamed
 
-__all__ = ["Moved", "Sending"]
+__all__ = ["Damaged", "Moved", "Sending"]
 
 WHOLE = 256 * 2**20
 """Up to so many bytes an object with an MD5 goes in one request: the target checks it, no byte is hashed here."""
@@ -25,6 +25,13 @@ class Moved(Exception):
     """Overwritten or deleted at the source while it was read."""
 
 
+class Damaged(TidegateError):
+    """What came isn't what the source says that it holds: on its way, or there."""
+
+    def __init__(self, why: str, source: Side) -> None:
+        super().__init__(why, where=source.where, mend="see whether its storage, or a proxy on the way, changes it")
+
+
 @dataclass(frozen=True, slots=True)
 class Sending:
     source: Side
@@ -32,7 +39,7 @@ class Sending:
     server: FromUrl | None = None
 
     async def send(self, key: str, got: Got, over: str | None, intend: Intend) -> Written:
-        """Raises Changed for the target, Moved for the source; Unreachable, Refused, Left."""
+        """Raises Changed for the target, Moved for the source; Damaged, Unreachable, Refused, Left."""
         if got.body is None and self.server is not None and self.server.takes(got):
             written = await self.server.send(key, got, over, intend)
             if written is not None:
@@ -121,8 +128,8 @@ class Sending:
 
         return read_ahead(spans(got.size, LARGE, self.target.most_parts), read)
 
-    def _not_whole(self, key: str) -> TidegateError:
-        return TidegateError(f"{key} didn't arrive as its checksum says", where=self.source.where)
+    def _not_whole(self, key: str) -> Damaged:
+        return Damaged(f"{key} didn't arrive as its checksum says", self.source)
 
 
 class _Fed(Protocol):

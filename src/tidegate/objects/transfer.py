@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from tidegate.errors import TidegateError
 from tidegate.objects.checksums import big_endian, crc64
 from tidegate.objects.manifest import Row
-from tidegate.objects.sending import Moved, Sending
+from tidegate.objects.sending import Damaged, Moved, Sending
 from tidegate.objects.side import LARGE, Changed, Got, Left, Listed
 
 __all__ = ["Errand", "Order", "Outcome", "Way"]
@@ -62,13 +62,18 @@ class Errand:
         self.key, self.listed, self.row, self.half_done = key, listed, row, half_done
 
     async def run(self) -> Outcome:
-        """Raises Unreachable, Refused."""
+        """Raises Damaged, Unreachable, Refused."""
+        damaged = False
         for _ in range(TRIES):
             with suppress(Moved, Changed):
                 try:
                     return await self._look()
                 except Left as left:
                     return Outcome(self.key, self.row, left.why)
+                except Damaged:  # once is an accident on the way
+                    if damaged:
+                        raise
+                    damaged = True
         raise TidegateError(f"{self.key} changes faster than it can be read", where=self.sending.source.where)
 
     async def _look(self) -> Outcome:
@@ -81,6 +86,8 @@ class Errand:
         got = await (source.get if by_here else source.look)(self.key)
         if got is None:
             return await self._gone()
+        if self.listed is not None and self.listed.etag == got.etag and size != got.size:
+            raise Damaged(f"{self.key} comes with {got.size:,} bytes, and is listed with {size:,}", source)
         if self._known(got):
             return Outcome(self.key, self.row)
         if got.unreadable:
@@ -140,8 +147,9 @@ class Errand:
             return Outcome(self.key, self.row, f"deleted, but still on {target.cloud}: too many are at once")
         try:
             await target.delete(self.key, etag)
-        except Changed:
-            return Outcome(self.key, self.row, f"deleted, but changed on {target.cloud}")
+        except Changed:  # also the answer where a process that was killed has deleted it already
+            if await target.stat(self.key) is not None:
+                return Outcome(self.key, self.row, f"deleted, but changed on {target.cloud}")
         return Outcome(self.key, None, deleted=True)
 
     async def _write(self, got: Got) -> Outcome:

@@ -22,7 +22,7 @@ from tidegate.objects.manifest import Manifest
 from tidegate.objects.parts import read_ahead, spans
 from tidegate.objects.side import LARGE, Changed, Got, Left, Listed, Properties, Side
 
-__all__ = ["Difference", "VerifyReport", "compare"]
+__all__ = ["CatchUp", "Difference", "VerifyReport", "compare"]
 
 AT_ONCE = 8
 TRIES = 40

@@ -5,9 +5,13 @@ a body in memory doesn't need. The answers are parsed by httptools, which is Nod
 """
 
 import asyncio
+import fcntl
 import socket
 import ssl
+import sys
+import termios
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
@@ -84,6 +88,7 @@ class Wire(asyncio.Protocol):
         self._left = 0
         """Bytes of a body of known length that haven't come yet, once its beginning has."""
         self._heard = 0.0
+        self._unsent = 0
         self._watch: asyncio.TimerHandle | None = None
 
     async def ask(
@@ -134,8 +139,11 @@ class Wire(asyncio.Protocol):
     def _look(self) -> None:
         """One timer for all requests: it is set again when it finds that something has come."""
         self._watch = None
-        if self._answer is None or not self.usable:
+        if self._answer is None or not self.usable or self._transport is None:
             return
+        unsent = _unsent(self._transport)
+        if unsent != self._unsent:  # a large body on a slow network: it goes on, and nothing comes yet
+            self._unsent, self._heard = unsent, self._loop.time()
         if (left := self._heard + SILENT - self._loop.time()) > 0:
             self._watch = self._loop.call_later(left, self._look)
             return
@@ -248,6 +256,15 @@ class Wire(asyncio.Protocol):
         self._parser = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(self.raw)
+
+
+def _unsent(transport: asyncio.Transport) -> int:
+    """Bytes that the other side hasn't acknowledged; those in the kernel where it tells."""
+    unsent = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    with suppress(OSError):
+        unsent += int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return unsent
 
 
 class Pool:

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import get_args
 
 import click
@@ -70,9 +72,10 @@ async def copy(
     began = time.monotonic()
     move.sync.at_once = at_once
     swept = Swept()
-    if store and not dry_run and not await move.copied():
-        swept = await _spread(move, store, store_password, how)
-    rest = await move.add(note, how, dry=dry_run)  # also what has changed since it was listed
+    with _resumable():
+        if store and not dry_run and not await move.copied():
+            swept = await _spread(move, store, store_password, how)
+        rest = await move.add(note, how, dry=dry_run)  # also what has changed since it was listed
     swept.follow(rest)
     seconds = time.monotonic() - began
     if as_json:
@@ -112,9 +115,10 @@ async def sync(move: BucketMove, *, once: bool, reverse: bool, max_deletions: in
     began = time.monotonic()
     move.sync.at_once = at_once
     move.sync.deletions.most = max_deletions
-    swept = await move.keep(note, "azure" if reverse else "aws")
-    if not once:
-        await _follow(move)
+    with _resumable():
+        swept = await move.keep(note, "azure" if reverse else "aws")
+        if not once:
+            await _follow(move)
     seconds = time.monotonic() - began
     if as_json:
         print_json(_document(move, swept, seconds))
@@ -136,6 +140,15 @@ async def _spread(move: BucketMove, store: str, password: str | None, how: How) 
     finally:
         await server.close()
     return Swept(copied=done.copied, bytes=done.bytes)
+
+
+@contextmanager
+def _resumable() -> Generator[None]:
+    try:
+        yield
+    except asyncio.CancelledError:
+        note("interrupted; the same command goes on")
+        raise
 
 
 async def _follow(move: BucketMove) -> None:

@@ -45,7 +45,14 @@ FIELDS = {
 
 def bucket(given: dict[str, Any]) -> Bucket:
     """Its options are taken out of `given`. Raises UsageError, which names the option."""
-    s3, blob = S3.fullmatch(given.pop("source")), BLOB.fullmatch(given.pop("target"))
+    source, target = given.pop("source"), given.pop("target")
+    s3, blob = S3.fullmatch(source), BLOB.fullmatch(target)
+    if S3.fullmatch(target) and BLOB.fullmatch(source):
+        raise UsageError(
+            "the bucket comes first",
+            where="S3 BLOB",
+            mend="give s3://... azure://...; `tidegate objects sync --reverse` brings changes back to S3",
+        )
     if s3 is None:
         raise UsageError("it isn't a bucket", where="S3", mend="give s3://BUCKET or s3://BUCKET/PREFIX")
     if blob is None:
