@@ -19,7 +19,7 @@ import subprocess
 from bench.measure import Options
 from bench.objects.commands import RCLONE
 
-PARTS = ("small", "large", "listing", "memory", "azurite", "tls", "workers")
+PARTS = ("small", "large", "listing", "memory", "azurite", "tls", "workers", "outcomes")
 
 
 def main() -> None:

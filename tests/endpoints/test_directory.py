@@ -61,6 +61,15 @@ def test_an_instance_is_told_of_no_secret_that_the_migration_does_not_name(tmp_p
     assert document(directory, "shop", "aws")["stores"]["receipts"] == told
 
 
+@pytest.mark.parametrize("primary", ["aws", "azure"])
+def test_an_instance_is_told_below_which_prefix_its_objects_are(tmp_path, primary):
+    migration = sample_document()
+    migration["stores"]["receipts"][primary]["prefix"] = "shop/"
+    directory = directory_of(migration, tmp_path)
+    directory.write(directory.settled(primary))
+    assert document(directory, "shop", "aws")["stores"]["receipts"]["prefix"] == "shop/"
+
+
 def test_workers_are_active_in_one_cloud_and_services_in_both(directory):
     settled = directory.settled("azure")
     assert settled["settler", "aws"] == Entry("azure", active=False)

@@ -230,5 +230,6 @@ def test_a_server_that_asks_for_patience_gets_it(commands, monkeypatch):
         commands.s3, source.rule = source.url, slow_down
         done = commands.run("copy", "--how", "stream", "--json")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["retries"] == 6
+    assert len(refused) == 6
+    assert json.loads(done.stdout)["retries"] >= 5  # the short way leaves its first to the errand
     all_is_well(right, 8)

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tidegate.errors import DeadlinePassed, Refused, RollbackIncomplete, Unreachable
-from tidegate.objects.blob import BlobSide
 from tidegate.objects.bucket import BucketMove
 from tidegate.objects.events import Depth, Events
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import LARGE
+from tidegate.objects.wire import Pool
 
 PATIENCE = 60
 
@@ -52,22 +52,35 @@ async def turn(move: BucketMove, source: str) -> None:
 
 KILLED = """
 import asyncio, os, pathlib, signal, sys
-from tidegate.objects.blob import BlobSide
 from tidegate.objects.bucket import BucketMove
+from tidegate.objects.wire import Pool
 from tidegate.runbook.migration import Bucket
-put, done = BlobSide.put, []
-async def dies(self, *arguments):
-    written = await put(self, *arguments)
-    done.append(written)
+ask, done = Pool.ask, []
+async def dies(self, head, *arguments, **options):
+    answer = await ask(self, head, *arguments, **options)
+    done.extend([answer] if b"x-ms-blob-type" in head else [])
     if len(done) == 20:
         os.kill(os.getpid(), signal.SIGKILL)
-    return written
-BlobSide.put = dies
+    return answer
+Pool.ask = dies
 manifest = pathlib.Path(sys.argv[2]) / "receipts.objects.sqlite"
 move = BucketMove("receipts", Bucket.model_validate_json(sys.argv[1]), manifest)
 asyncio.run(move.copy(print))
 """
 """A process that is killed at its 20th object, which Azure has and nobody noted."""
+
+
+def instead_of_put(patch, act) -> None:
+    """`act(key, put)` wherever a whole blob is put; `put()` does it."""
+    ask = Pool.ask
+
+    async def asked(self, head, *arguments, **options):
+        if b"x-ms-blob-type" not in head:
+            return await ask(self, head, *arguments, **options)
+        key = head.split(b" ", 2)[1].decode().rpartition("/")[2]
+        return await act(key, lambda: ask(self, head, *arguments, **options))
+
+    patch.setattr(Pool, "ask", asked)
 
 
 class Killed(Exception):
@@ -145,26 +158,26 @@ async def test_a_large_object_travels_both_ways_in_parts(receipts):
 async def test_an_interrupted_copy_is_resumed_where_it_was(receipts, monkeypatch):
     for i in range(40):
         receipts.put(f"{i}", b"%d" % i)
-    put, done = BlobSide.put, []
+    done = []
 
-    async def breaks(self, key, *rest):
+    async def breaks(key, put):
         if len(done) >= 25:
             raise Unreachable("gone", where="azure")
         done.append(key)
-        return await put(self, key, *rest)
+        return await put()
 
     with monkeypatch.context() as patch:
-        patch.setattr(BlobSide, "put", breaks)
+        instead_of_put(patch, breaks)
         with pytest.raises(Unreachable):
             await receipts.move().copy(quiet)
     assert not await receipts.move().copied()
     again = []
 
-    async def counts(self, key, *rest):
+    async def counts(key, put):
         again.append(key)
-        return await put(self, key, *rest)
+        return await put()
 
-    monkeypatch.setattr(BlobSide, "put", counts)
+    instead_of_put(monkeypatch, counts)
     await receipts.move().copy(quiet)
     assert set(again) | set(done) == {f"{i}" for i in range(40)}
     assert not set(again) & set(done)
@@ -212,14 +225,13 @@ async def test_a_killed_process_is_taken_over_from_by_another(receipts):
 async def test_a_write_whose_answer_was_lost_is_known_as_the_runs_own(receipts, monkeypatch):
     await receipts.azure.create()
     receipts.put("1", b"1")
-    put = BlobSide.put
 
-    async def lost(self, *arguments):
-        await put(self, *arguments)
+    async def lost(_, put):
+        await put()
         raise Unreachable("the answer was lost", where="azure")
 
     with monkeypatch.context() as patch:
-        patch.setattr(BlobSide, "put", lost)
+        instead_of_put(patch, lost)
         with pytest.raises(Unreachable):
             await receipts.move().copy(quiet)
     receipts.put("1", b"newer")
@@ -613,15 +625,14 @@ async def test_names_that_azure_can_not_hold_are_refused_by_name(receipts):
 async def test_one_object_that_is_refused_holds_up_no_other(receipts, monkeypatch):
     for i in range(5):
         receipts.put(f"{i}", b"%d" % i)
-    put = BlobSide.put
 
-    async def leased(self, key, *arguments):
+    async def leased(key, put):
         if key == "2":
             raise Refused("the server refused: 412 LeaseIdMissing", where="azure")
-        return await put(self, key, *arguments)
+        return await put()
 
     with monkeypatch.context() as patch:
-        patch.setattr(BlobSide, "put", leased)
+        instead_of_put(patch, leased)
         with pytest.raises(Refused, match="LeaseIdMissing"):
             await receipts.move().copy(quiet)
     assert set(await receipts.on("azure")) == {"0", "1", "3", "4"}

@@ -28,6 +28,7 @@ COMMANDS = {
     "report": Lazy("tidegate.cli.report:report", "Write the report of a run."),
     "postgres": Lazy("tidegate.cli.postgres:postgres", "Move one PostgreSQL database by itself."),
     "objects": Lazy("tidegate.cli.objects:objects", "Move one bucket from S3 to Azure Blob by itself."),
+    "worker": Lazy("tidegate.cli.worker:worker", "Take a share of the copies that are spread over machines."),
     "edge": Lazy("tidegate.cli.edge:edge", "Prepare an Envoy as the edge, and hold requests beside it."),
 }
 

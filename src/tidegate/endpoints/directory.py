@@ -135,6 +135,7 @@ class Directory:
         side = store.aws if primary == "aws" else store.azure
         endpoint = side.endpoint if cloud == primary else side.peer or side.endpoint
         address = {"endpoint": endpoint} if endpoint else {}
+        address |= {"prefix": side.prefix} if side.prefix else {}
         if isinstance(side, AwsBucket):
             address = {"kind": "s3", "region": side.region, "bucket": side.bucket} | address
             secrets = {"access_key": side.access_key, "secret_key": side.secret_key}

@@ -4,10 +4,10 @@ import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
-from tidegate.errors import TidegateError
+from tidegate.errors import Refused, TidegateError
 from tidegate.objects.azure_chain import azure_credentials
 from tidegate.objects.checksums import crc64, from_little_endian, little_endian
 from tidegate.objects.http import Answer, Asker, Http, refused
@@ -34,6 +34,7 @@ from tidegate.objects.side import (
     Written,
 )
 from tidegate.objects.signing import Request, Streamed, encoded
+from tidegate.objects.wire import Pool
 from tidegate.runbook.migration import AzureContainer, Cloud
 
 __all__ = ["BlobSide", "NotFromThere", "Upload"]
@@ -45,6 +46,7 @@ CONTAINER = {"restype": "container"}
 PAGE = "5000"
 DAMAGED = {"Md5Mismatch", "Crc64Mismatch"}
 EXISTS = {"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}
+ARCHIVED = "it is archived: rehydrate it first"
 
 
 class NotFromThere(Exception):
@@ -73,10 +75,13 @@ class BlobSide:
 
     def __init__(self, store: str, spec: AzureContainer, http: Http, *, tags: bool = True, maps: bool = False) -> None:
         self.spec, self.prefix, self.tags, self.maps = spec, spec.prefix, tags, maps
+        self.to_be_made = False
+        """Of the container, where nothing is written: what would be in it?"""
         self.where = f"{store} on azure (container {spec.container})"
         endpoint = (spec.endpoint or f"https://{spec.account}.blob.core.windows.net").rstrip("/")
         self.url = f"{endpoint}/{spec.container}"
-        self._asker = Asker(http, self.url, self.where, azure_credentials(spec, self.where))
+        self.credentials = azure_credentials(spec, self.where)
+        self._asker = Asker(http, self.url, self.where, self.credentials)
 
     def unfit(self, properties: Properties) -> str:
         return unfit_for_blob(properties)
@@ -84,6 +89,19 @@ class BlobSide:
     @property
     def place(self) -> str:
         return f"{self.url}/{self.prefix}"
+
+    def described(self, properties: Properties) -> dict[str, str]:
+        """As headers of a request."""
+        return _headers(properties)
+
+    @property
+    def pool(self) -> Pool:
+        return self._asker.http.pool(self.url)
+
+    @property
+    def path(self) -> str:
+        """Of its URL."""
+        return urlsplit(self.url).path
 
     def refuses(self, key: str) -> str:
         return refused_by_blob(self.prefix + (name_of(key) if self.maps else key))
@@ -123,13 +141,23 @@ class BlobSide:
                 page = await coming
                 if page.more:
                     coming = asyncio.create_task(self._page(query | {"marker": page.more}))
-                entries = [each._replace(key=key_of(each.key)) for each in page.entries] if self.maps else page.entries
+                entries = [self._keyed(each) for each in page.entries] if self.maps else page.entries
                 yield [each for each in entries if each.key > after] if after else entries
                 if not page.more:
                     return
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+
+    def _keyed(self, blob: Listed) -> Listed:
+        key = key_of(blob.key)
+        if name_of(key) != blob.key:
+            raise Refused(
+                f"no key is mapped to the name {blob.key!r}: it can't be told from another's",
+                where=self.where,
+                mend="rename that blob",
+            )
+        return blob._replace(key=key)
 
     async def _page(self, query: dict[str, str]) -> Page:
         answer = await self._asker.ask(Request("GET", self.url, query), {200})
@@ -157,14 +185,16 @@ class BlobSide:
             return self._not_there(answer)
         if answer.status == 409:
             if answer.code == "BlobArchived":
-                raise Left("it is archived: rehydrate it first")
+                raise Left(ARCHIVED)
             raise refused(answer, self.where)
         headers = answer.headers
         properties = _properties(headers)
         if self.tags and headers.get("x-ms-tag-count", "0") != "0":
             properties = Properties(properties.headers, properties.metadata, await self._tags(key))
         body = answer.body if method == "GET" else None
-        return Got(_etag(answer), int(headers.get("content-length", 0)), _md5(headers), properties, body)
+        unreadable = ARCHIVED if headers.get("x-ms-access-tier") == "Archive" else ""
+        size = int(headers.get("content-length", 0))
+        return Got(_etag(answer), size, _md5(headers), properties, body, unreadable=unreadable)
 
     async def _tags(self, key: str) -> dict[str, str]:
         answer = await self._asker.ask(Request("GET", self._url(key), {"comp": "tags"}), {200, 404})
@@ -174,8 +204,10 @@ class BlobSide:
         return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iterfind(".//Tag")}
 
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes:
-        headers = {"if-match": f'"{etag}"', "x-ms-range": f"bytes={start}-{start + size - 1}"}
+        headers = {"if-match": f'"{etag}"', "range": f"bytes={start}-{start + size - 1}"}
         answer = await self._asker.ask(Request("GET", self._url(key), headers=headers), {206, *CHANGED})
+        if answer.code == "BlobArchived":
+            raise Left(ARCHIVED)
         if answer.status != 206:
             raise Changed
         return answer.body or b""
@@ -203,7 +235,12 @@ class BlobSide:
         async def send(number: int, part: bytes) -> str:
             block = upload.block(number)
             headers = {"x-ms-content-crc64": little_endian(crc64(part))}
-            await self._asker.ask(Request("PUT", url, {"comp": "block", "blockid": block}, headers, part), {201})
+            request = Request("PUT", url, {"comp": "block", "blockid": block}, headers, part)
+            answer = await self._asker.ask(request, {201, 400})
+            if answer.code == "InvalidBlobOrBlock":  # all names of a blob's blocks have one length
+                raise Left("another program has begun to write it in blocks: end that, or wait a week")
+            if answer.status != 201:
+                raise refused(answer, self.where)
             return block
 
         blocks = await sent_side_by_side(parts, send, BLOCKS_ON_THEIR_WAY)
@@ -260,7 +297,8 @@ class BlobSide:
         answer = await self._asker.ask(request, {201, 400, *CHANGED})
         if answer.status == 201:
             return answer
-        if answer.code in EXISTS:
+        # whoever wrote the blob meanwhile has done away with our blocks
+        if answer.code in {*EXISTS, "InvalidBlockList"}:
             raise Changed(retried=answer.retried)
         if answer.code in DAMAGED:
             raise Mismatch
@@ -269,8 +307,8 @@ class BlobSide:
         raise refused(answer, self.where)
 
     def _not_there(self, answer: Answer) -> None:
-        """A container that is gone says nothing about its blobs."""
-        if answer.code != "BlobNotFound":
+        """A container that is gone says nothing about its blobs; one that isn't made yet does."""
+        if answer.code != "BlobNotFound" and not self.to_be_made:
             raise refused(answer, self.where)
 
     def _url(self, key: str) -> str:

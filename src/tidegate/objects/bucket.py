@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from tidegate.errors import Refused, RollbackIncomplete, TidegateError, UsageError
 from tidegate.objects.blob import BlobSide
@@ -13,13 +13,15 @@ from tidegate.objects.events import Events
 from tidegate.objects.from_url import FromUrl
 from tidegate.objects.http import Http
 from tidegate.objects.manifest import Manifest
-from tidegate.objects.preflight import SAMPLED, BucketFacts, read_facts
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Changed, Listed, Side
 from tidegate.objects.store import BucketStore
 from tidegate.objects.sync import AT_ONCE, Swept, Sync
-from tidegate.objects.verify import CatchUp, Difference, VerifyReport, compare
+from tidegate.objects.verify import Difference, VerifyReport, compare
 from tidegate.runbook.migration import Bucket, Cloud, other
+
+if TYPE_CHECKING:
+    from tidegate.objects.preflight import BucketFacts
 
 __all__ = ["BucketMove", "How"]
 
@@ -75,8 +77,10 @@ class BucketMove:
     def where(self, cloud: Cloud) -> str:
         return self.sides[cloud].where
 
-    async def facts(self, *, beside: bool = False, sampled: int = SAMPLED) -> BucketFacts:
+    async def facts(self, *, beside: bool = False, sampled: int | None = None) -> "BucketFacts":
         """`beside`: of a copy that may go beside what the container has. `sampled`: objects looked at one by one."""
+        from tidegate.objects.preflight import SAMPLED, read_facts  # noqa: PLC0415 - only this needs it
+
         return await read_facts(
             self.aws,
             self.azure,
@@ -84,7 +88,7 @@ class BucketMove:
             begun=self.phase is not None,
             beside=beside,
             at_once=self.sync.at_once,
-            sampled=sampled,
+            sampled=sampled or SAMPLED,
         )
 
     async def copy(self, note: Callable[[str], None]) -> None:
@@ -106,14 +110,26 @@ class BucketMove:
             self._swept()
         note("copied; changes are followed")
 
+    async def begin(self) -> None:
+        """The container is there, and the manifest says of which sides it is. Raises UsageError if of others."""
+        self._same_sides()
+        if self.phase is None:
+            made = {} if await self.azure.exists() or not await self.azure.create() else {"container": "made"}
+            self.manifest.set_state(phase="copying", aws=self.aws.place, azure=self.azure.place, **made)
+
+    async def share(self, how: How, after: str, until: str) -> Swept:
+        """Objects with keys > `after`, <= `until`, of a copy that another process has begun; "": the open end."""
+        return await self._bulk(how, after=after, until=until)
+
     async def add(self, note: Callable[[str], None], how: How = "auto", *, dry: bool = False) -> Swept:
         """Every object, beside what the container has: that stays as it is. What can't be copied is a conflict."""
         async with self._my_turn(note):
             if not dry:
                 self.manifest.hold()
             self._same_sides()
-            if not dry and self.phase is None:
-                await self._begin()
+            self.azure.to_be_made = dry and self.phase is None and not await self.azure.exists()
+            if not dry:
+                await self.begin()
             swept = await self._bulk(how, dry=dry)
             if not dry:
                 self.manifest.set_state(phase="flow", owner=self.owner)
@@ -124,25 +140,19 @@ class BucketMove:
         """All that has changed at the owner is applied at the other side; from here on changes flow that way."""
         async with self._my_turn(note):
             self.manifest.hold()
-            self._same_sides()
-            if self.phase is None:
-                if owner == "azure":
-                    raise UsageError(
-                        "nothing is recorded yet that could go back",
-                        where=str(self.manifest.path),
-                        mend="copy from S3 first, with the same --manifest",
-                    )
-                await self._begin()
+            if self.phase is None and owner == "azure":
+                raise UsageError(
+                    "nothing is recorded yet that could go back",
+                    where=str(self.manifest.path),
+                    mend="copy from S3 first, with the same --manifest",
+                )
+            await self.begin()
             if self.events is not None and owner == "aws":
                 await self.events.depth()  # it is there, before it is relied on
             swept = await (self._bulk() if owner == "aws" else self.sync.sweep("azure"))
             self.manifest.set_state(phase="flow", owner=owner)
             self._swept()
         return swept
-
-    async def _begin(self) -> None:
-        made = {} if await self.azure.exists() or not await self.azure.create() else {"container": "made"}
-        self.manifest.set_state(phase="copying", aws=self.aws.place, azure=self.azure.place, **made)
 
     def _same_sides(self) -> None:
         for side in (self.aws, self.azure):
@@ -154,10 +164,13 @@ class BucketMove:
                     mend="give each pair of sides its own --manifest",
                 )
 
-    async def _bulk(self, how: How = "auto", *, dry: bool = False) -> Swept:
-        self.sync.server = server = FromUrl(self.aws, self.azure) if how != "stream" else None
+    async def _bulk(self, how: How = "auto", *, after: str = "", until: str = "", dry: bool = False) -> Swept:
+        server = None
+        if how != "stream":
+            server = FromUrl(self.aws, self.azure, 0) if how == "server" else FromUrl(self.aws, self.azure)
+        self.sync.server = server
         try:
-            swept = await self.sync.sweep("aws", dry=dry)
+            swept = await self.sync.sweep("aws", after=after, until=until, dry=dry)
         finally:
             self.sync.server = None
         if how == "server" and server is not None and server.off:
@@ -226,28 +239,9 @@ class BucketMove:
             self.sync.waiting = (await self.events.depth()).waiting
             self._looked = time.monotonic()
 
-    async def verify(
-        self,
-        note: Callable[[str], None],
-        told: Callable[[Difference], None] = lambda _: None,
-        *,
-        read: bool = False,
-        bring: bool = True,
-    ) -> VerifyReport:
-        """Both sides compared, in the direction in which changes flow.
-
-        `bring`: what is behind is brought over first; else nothing is written, and whoever follows changes meanwhile
-        gets the time to apply them.
-        """
-        self._same_sides()
+    async def verify(self, note: Callable[[str], None]) -> VerifyReport:
+        """Both sides compared, in the direction in which changes flow; what is behind is brought over first."""
         owner = self.owner
-
-        async def wait(_: Collection[str]) -> None:
-            if self.manifest.held:
-                await asyncio.sleep(LOOK)
-
-        if not bring:
-            return await self._compared(wait, note, told, read=read)
         for _ in range(SWEEPS):  # each leaves less than the one before
             async with self._my_turn(note):
                 if self.phase != "flow" or (await self.sync.sweep(owner)).copied < FEW:
@@ -260,15 +254,25 @@ class BucketMove:
 
         self._hurried += 1
         try:
-            return await self._compared(catch_up, note, told, read=read)
+            return await compare(self.sides[owner], self.sides[other(owner)], catch_up, note, self.manifest)
         finally:
             self._hurried -= 1
 
-    async def _compared(
-        self, catch_up: CatchUp, note: Callable[[str], None], told: Callable[[Difference], None], *, read: bool
+    async def compare(
+        self, note: Callable[[str], None], told: Callable[[Difference], None], *, read: bool = False
     ) -> VerifyReport:
-        owner, follower = self.sides[self.owner], self.sides[other(self.owner)]
-        return await compare(owner, follower, catch_up, note, self.manifest, told, read=read)
+        """Both sides as they are: nothing is brought over, but whoever follows changes meanwhile gets the time to.
+
+        `told` of every difference; `read`: all contents.
+        """
+        self._same_sides()
+        owner = self.owner
+
+        async def leave(_: Collection[str]) -> None:
+            if self.manifest.held:
+                await asyncio.sleep(LOOK)
+
+        return await compare(self.sides[owner], self.sides[other(owner)], leave, note, self.manifest, told, read=read)
 
     async def settle(self, note: Callable[[str], None]) -> VerifyReport:
         """After the switch: what came too late to AWS is added on Azure, where nothing is newer; then compared."""

@@ -14,27 +14,33 @@ from tidegate.objects.side import Got, Intend, Written
 
 __all__ = ["FromUrl"]
 
+SMALL = 2**20
+"""Below it, an object passes by here with less work, for both sides too, than it takes to tell Azure where it is."""
 WHOLE = 5000 * 2**20
 """Bytes that Put Blob From URL takes."""
 PART = 64 * 2**20
 PARTS_ON_THEIR_WAY = 8
 VALID = 3600
 """Seconds for which a URL opens an object: each is made just before its use."""
-IN_A_ROW = 5
-"""Failures without a success between them, after which it isn't the objects."""
+IN_A_ROW = 20
+"""Failures without a success between them, after which it isn't the objects: a busy source refuses many at once."""
 
 
 class FromUrl:
-    """`off`: why it is used no more; empty while it is."""
+    """`least`: bytes from which it pays. `off`: why it is used no more; empty while it is."""
 
-    def __init__(self, source: S3Side, target: BlobSide) -> None:
-        self.source, self.target = source, target
+    def __init__(self, source: S3Side, target: BlobSide, least: int = SMALL) -> None:
+        self.source, self.target, self.least = source, target, least
         self.off = ""
         self._failed = 0
 
+    def wants(self, size: int) -> bool:
+        """Whether an object of so many bytes is described to it first, without its content."""
+        return not self.off and size >= self.least
+
     def takes(self, got: Got) -> bool:
         """Only what can be proved without reading it here."""
-        if self.off or not got.size:
+        if not self.wants(got.size) or not got.size:
             return False
         return (got.md5 is not None and got.size <= WHOLE) or "crc64nvme" in got.checksums
 

@@ -29,6 +29,8 @@ TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 DENIED = {400, 401, 403}
 CLOCK = 300
 """Seconds by which this machine's clock may differ from a server's; either cloud bears 15 minutes."""
+FAILED = re.compile(rb"\s*(<\?xml[^>]*\?>)?\s*<Error>")
+"""S3 begins to answer 200 before it has put the parts together, and says then that it couldn't."""
 NOT_THERE = {"NoSuchBucket", "ContainerNotFound", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
 
 
@@ -86,6 +88,8 @@ class Asker:
         while True:
             try:
                 answer = await self._once(request, at_most, fresh=fresh)
+                if answer.status == 200 and request.method == "POST" and FAILED.match(answer.body or b""):
+                    answer = answer._replace(status=500)
                 if answer.status in DENIED and not renewed and answer.code in EXPIRED:
                     renewed = True
                     self.credentials.forget()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
 from tidegate.errors import TidegateError
@@ -32,6 +32,7 @@ from tidegate.objects.side import (
     Written,
 )
 from tidegate.objects.signing import AwsKeys, Request, Streamed, encoded
+from tidegate.objects.wire import Pool
 from tidegate.runbook.migration import AwsBucket, Cloud
 
 __all__ = ["S3Side"]
@@ -42,8 +43,11 @@ MD5 = re.compile(r"[0-9a-f]{32}")
 IN_PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
 WITH_CHECKSUMS = {"x-amz-checksum-mode": "ENABLED"}
 CHECKSUM = "x-amz-checksum-"
+CHECKSUM_TYPE = "x-amz-checksum-type"
 ALGORITHMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 PARTS_ON_THEIR_WAY = 3
+CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
+ARCHIVED = "it is archived: restore it first"
 
 
 class S3Side:
@@ -114,7 +118,7 @@ class S3Side:
         return await self._read("GET", key)
 
     async def _read(self, method: str, key: str) -> Got | None:
-        began = time.monotonic()
+        began = time.time()
         request = Request(method, self._url(key), headers=dict(WITH_CHECKSUMS))
         answer = await self._asker.ask(request, {200, 400, 403, 404}, LARGE)
         if answer.status in {400, 403}:
@@ -129,7 +133,6 @@ class S3Side:
                 raise refused(answer, self.where)
             return None
         headers = answer.headers
-        seen = _date(headers.get("date", "")) - (time.monotonic() - began) - 1  # its clock shows whole seconds
         properties = _properties(headers)
         if self.tags and headers.get("x-amz-tagging-count", "0") != "0":
             properties = Properties(properties.headers, properties.metadata, await self._tags(key))
@@ -140,16 +143,37 @@ class S3Side:
             _honest_md5(headers),
             properties,
             answer.body if method == "GET" else None,
-            seen,
+            self.seen(headers, began),
             _checksums(headers),
             int(parts[1]) if parts else 0,
             headers.get("x-amz-version-id", ""),
+            ARCHIVED if method == "HEAD" and _archived(headers) else "",
         )
+
+    def seen(self, headers: Mapping[str, str], began: float) -> float:
+        """As of when an answer is, by its own clock; the request was made at `began`, by ours. Unix seconds."""
+        return _date(headers.get("date", "")) - (time.time() - began) - 1  # its clock shows whole seconds
+
+    def properties(self, headers: Mapping[str, str]) -> Properties:
+        return _properties(headers)
+
+    def checksum(self, headers: Mapping[str, str]) -> str:
+        """S3's own of the whole, as ALGORITHM:BASE64; empty if there is none."""
+        return next((f"{name}:{value}" for name, value in _checksums(headers).items()), "")
+
+    @property
+    def pool(self) -> Pool:
+        return self._asker.http.pool(self.url)
+
+    @property
+    def path(self) -> str:
+        """Of its URL."""
+        return urlsplit(self.url).path
 
     def _left(self, answer: Answer) -> Exception:
         """Why this object alone can't be read; or that none can."""
         if answer.code == "InvalidObjectState":
-            return Left("it is archived: restore it first")
+            return Left(ARCHIVED)
         if answer.code == "InvalidRequest":
             return Left("a key of the customer's own encrypts it (SSE-C): S3 gives it to nobody else")
         return refused(answer, self.where)
@@ -163,7 +187,9 @@ class S3Side:
 
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes:
         headers = {"if-match": f'"{etag}"', "range": f"bytes={start}-{start + size - 1}"}
-        answer = await self._asker.ask(Request("GET", self._url(key), headers=headers), {206, *CHANGED})
+        answer = await self._asker.ask(Request("GET", self._url(key), headers=headers), {206, 400, 403, *CHANGED})
+        if answer.status in {400, 403}:
+            raise self._left(answer)
         if answer.status != 206:
             raise Changed
         return answer.body or b""
@@ -221,8 +247,6 @@ class S3Side:
             await self._asker.ask(Request("DELETE", url, {"uploadId": upload}), {204, 404})
             raise
         root = ET.fromstring(answer.body or b"")  # noqa: S314 - from S3 itself
-        if root.tag.endswith("Error"):  # S3 may say so after having answered 200
-            raise refused(answer, self.where)
         return Written((root.findtext("{*}ETag") or "").strip('"'), md5)
 
     async def delete(self, key: str, etag: str) -> None:
@@ -269,10 +293,18 @@ def _properties(headers: Mapping[str, str]) -> Properties:
 
 def _checksums(headers: Mapping[str, str]) -> dict[str, str]:
     """Those of the whole content: one that is composed of the parts' ends in their number."""
-    if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
+    if CHECKSUM_TYPE not in headers and not any(name.startswith(CHECKSUM) for name in headers):
+        return {}
+    if headers.get(CHECKSUM_TYPE, "FULL_OBJECT") != "FULL_OBJECT":
         return {}
     found = {name: headers[CHECKSUM + name] for name in ALGORITHMS if CHECKSUM + name in headers}
     return {name: value for name, value in found.items() if "-" not in value}
+
+
+def _archived(headers: Mapping[str, str]) -> bool:
+    """HEAD is answered for what is archived too. C: docs.aws.amazon.com, "HeadObject"."""
+    archived = headers.get("x-amz-storage-class") in CLASSES or "x-amz-archive-status" in headers
+    return archived and 'ongoing-request="false"' not in headers.get("x-amz-restore", "")
 
 
 def _etag(answer: Answer) -> str:

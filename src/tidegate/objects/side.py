@@ -87,7 +87,8 @@ class Got(NamedTuple):
 
     `md5`: of the content, in hex, if the side vouches for it. `checksums`: S3's own of the whole content, in base64, by
     algorithm in lower case. `parts`: in how many it was uploaded, where its ETag says so. `seen`: by the side's own
-    clock, Unix seconds before which every change of it is in here; 0 if that isn't known.
+    clock, Unix seconds before which every change of it is in here; 0 if that isn't known. `unreadable`: why its content
+    can't be read now; empty if it can.
     """
 
     etag: str
@@ -99,6 +100,7 @@ class Got(NamedTuple):
     checksums: dict[str, str] = {}  # noqa: RUF012 - never changed
     parts: int = 0
     version: str = ""
+    unreadable: str = ""
 
 
 class Written(NamedTuple):

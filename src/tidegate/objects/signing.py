@@ -16,7 +16,20 @@ from functools import lru_cache
 from typing import Protocol
 from urllib.parse import quote
 
-__all__ = ["AwsKeys", "AzureKey", "AzureSas", "AzureToken", "Request", "Signer", "Streamed", "encoded"]
+__all__ = [
+    "ALGORITHM",
+    "UNSIGNED",
+    "VERSION",
+    "AwsKeys",
+    "AzureKey",
+    "AzureSas",
+    "AzureToken",
+    "Request",
+    "Signer",
+    "Streamed",
+    "azure_date",
+    "encoded",
+]
 
 VERSION = "2023-11-03"
 """Of Azure's Blob service."""
@@ -130,7 +143,7 @@ class AwsKeys:
         return ""
 
     def sign(self, request: Request, now: datetime) -> dict[str, str]:
-        today = self._today(now)
+        today = self.today(int(now.timestamp()))
         # TLS guards an object on its way, its MD5 at either end; other services want the body's own hash
         payload = UNSIGNED if self.service == "s3" else hashlib.sha256(request.body).hexdigest()
         headers = {**request.headers, "x-amz-date": today.stamp, "x-amz-content-sha256": payload}
@@ -144,7 +157,7 @@ class AwsKeys:
 
     def presign(self, request: Request, now: datetime, seconds: int) -> str:
         """A URL that lets anybody do this for so long (at most 604,800); it needs the request's headers, if any."""
-        today = self._today(now)
+        today = self.today(int(now.timestamp()))
         query = {
             **request.query,
             "X-Amz-Algorithm": ALGORITHM,
@@ -159,8 +172,9 @@ class AwsKeys:
         _, signature = today.signature(request, text, request.headers, UNSIGNED)
         return f"{request.url}?{text}&X-Amz-Signature={signature}"
 
-    def _today(self, now: datetime) -> "Today":
-        return _today(self.secret_key, self.region, self.service, int(now.timestamp()))
+    def today(self, second: int) -> "Today":
+        """`second`: Unix time."""
+        return _today(self.secret_key, self.region, self.service, second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +195,12 @@ class AzureKey:
         resource = f"/{self.account}{_host_and_path(request.url)[1]}"
         if request.query:
             resource += "".join([f"\n{name}:{value}" for name, value in sorted(request.query.items())])
-        signature = _key(self.key).digest("\n".join((request.method, *standard, own + resource)))
-        headers["authorization"] = f"SharedKey {self.account}:{base64.b64encode(signature).decode()}"
+        headers["authorization"] = self.authorization("\n".join((request.method, *standard, own + resource)))
         return headers
+
+    def authorization(self, text: str) -> str:
+        """Of a request, from what is to be signed of it."""
+        return f"SharedKey {self.account}:{base64.b64encode(_key(self.key).digest(text)).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,5 +263,9 @@ def _key(key: bytes) -> Hmac:
 @lru_cache(maxsize=64)
 def _of_azure(second: int) -> dict[str, str]:
     """The headers that every request has."""
-    date = format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)
-    return {"x-ms-date": date, "x-ms-version": VERSION}
+    return {"x-ms-date": azure_date(second), "x-ms-version": VERSION}
+
+
+def azure_date(second: int) -> str:
+    """Unix time, as Azure's headers have it."""
+    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)

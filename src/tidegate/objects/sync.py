@@ -44,6 +44,12 @@ class Swept:
     conflicts: int = 0
     first: list[Outcome] = field(default_factory=list[Outcome])
 
+    def follow(self, later: "Swept") -> None:
+        """A listing that came after this one, of the same keys: what it left is what is left."""
+        self.seen, self.conflicts, self.first = later.seen, later.conflicts, later.first
+        self.copied, self.bytes = self.copied + later.copied, self.bytes + later.bytes
+        self.deleted += later.deleted
+
     def add(self, outcomes: Collection[Outcome]) -> None:
         for outcome in outcomes:
             if outcome.copied is not None:
@@ -105,7 +111,7 @@ class Sync:
         for outcome in outcomes:
             if outcome.conflict and outcome.key not in self._told and len(self._told) < KEPT:
                 self._told.add(outcome.key)
-                self.note(f"{outcome.key} was left as it is: {outcome.conflict}")
+                self.note(f"{outcome.key!r} was left as it is: {outcome.conflict}")
 
     async def sweep(
         self, source: Cloud, way: Way = "follow", *, after: str = "", until: str = "", dry: bool = False

@@ -82,7 +82,7 @@ class Errand:
             return outcome
         size = self.listed.size if self.listed else 0
         server = self.sending.server
-        by_here = size <= LARGE and (server is None or server.off) and not self.order.dry
+        by_here = size <= LARGE and (server is None or not server.wants(size)) and not self.order.dry
         got = await (source.get if by_here else source.look)(self.key)
         if got is None:
             return await self._gone()
@@ -90,6 +90,8 @@ class Errand:
             raise Damaged(f"{self.key} comes with {got.size:,} bytes, and is listed with {size:,}", source)
         if self._known(got):
             return Outcome(self.key, self.row)
+        if got.unreadable:
+            return Outcome(self.key, self.row, got.unreadable)
         if why := target.refuses(self.key):
             return Outcome(self.key, self.row, f"{target.cloud} can't hold its name: {why}")
         if why := target.unfit(got.properties):
@@ -106,11 +108,11 @@ class Errand:
 
     async def _already(self) -> Outcome | None:
         """An earlier try's write may have had its effect: then nothing is sent again."""
-        there = await self.sending.target.stat(self.key)
+        there = await self.sending.target.look(self.key)
         if there is None or there.md5 is None or there.md5 not in self.half_done:
             return None
         got = await self.sending.source.look(self.key)
-        if got is None or got.md5 != there.md5:
+        if got is None or got.md5 != there.md5 or got.properties.fingerprint != there.properties.fingerprint:
             return None
         if self.row is not None and self.row.properties != got.properties.fingerprint:
             return None
@@ -173,9 +175,10 @@ class Errand:
                 half_done = mark in self.half_done
                 if mark == sent:
                     ours = half_done or changed.retried or bool(self.row and self.row.ours)
-                    if not ours and not await self._carries(got):
+                    if await self._carries(got):
+                        return Outcome(self.key, self._row(got, there.etag, there.md5 or "", rung, ours=ours))
+                    if not ours:
                         return Outcome(self.key, self.row, f"{target.cloud} has it with other properties")
-                    return Outcome(self.key, self._row(got, there.etag, there.md5 or "", rung, ours=ours))
                 if not half_done or self.way == "late":
                     return Outcome(self.key, self.row, f"it was written on {target.cloud} by somebody else")
                 over = there.etag

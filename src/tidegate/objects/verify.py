@@ -131,11 +131,11 @@ async def _compared(
         suspects.clear()
 
     async for pairs in listings:
-        vouched = 0
+        vouched = objects = size = 0
         for key, here, there in pairs:
             if here is not None:
-                report.objects += 1
-                report.bytes += here.size
+                objects += 1
+                size += here.size
                 if there is not None and not read:
                     if here.md5 is not None and here.md5 == there.md5 and here.size == there.size:
                         vouched += 1
@@ -146,6 +146,7 @@ async def _compared(
             suspects.append(key)
             if len(suspects) >= TOGETHER:
                 await look_closer()
+        report.objects, report.bytes = report.objects + objects, report.bytes + size
         if vouched:
             report.rungs["md5"] += vouched
     if suspects:
@@ -215,7 +216,10 @@ async def _verdict(key: str, owner: Side, follower: Side, here: Listed | None, t
     aws, azure = (owner, follower) if owner.cloud == "aws" else (follower, owner)
     at_aws, at_azure = (here, there) if owner.cloud == "aws" else (there, here)
     proof = await _proof(aws, key, at_aws)
-    await _read(azure, key, at_azure, proof.update)
+    try:
+        await _read(azure, key, at_azure, proof.update)
+    except Left:
+        return _Seen("different")
     if proof.rung != "read":
         if proof.holds:
             return _Seen("same", proof.rung)

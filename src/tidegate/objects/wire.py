@@ -85,6 +85,8 @@ class Wire(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self._head_only = False
         self._at_most: int | None = None
+        self._left = 0
+        """Bytes of a body of known length that haven't come yet, once its beginning has."""
         self._heard = 0.0
         self._unsent = 0
         self._watch: asyncio.TimerHandle | None = None
@@ -96,7 +98,7 @@ class Wire(asyncio.Protocol):
         assert self._transport is not None, "connected"
         self._answer = self._loop.create_future()
         self.raw, self._chunks, self._parser = Raw(), [], HttpResponseParser(self)
-        self._head_only, self._at_most = head_only, at_most
+        self._head_only, self._at_most, self._left = head_only, at_most, 0
         self._heard = self._loop.time()
         if self._watch is None:
             self._watch = self._loop.call_later(SILENT, self._look)
@@ -164,12 +166,28 @@ class Wire(asyncio.Protocol):
             self.close()
             return
         self._heard = self._loop.time()
+        if self._left:
+            self._rest(data)
+            return
         try:
             self._parser.feed_data(data)
+            if self.raw.status >= 200 and not self._answer.done() and "transfer-encoding" not in self.raw.headers:
+                self._left = max(0, self._announced - sum(map(len, self._chunks)))
         except HttpParserError as error:
             if not self._answer.done():
                 self._answer.set_exception(Broken(f"what came isn't HTTP: {error}"))
             self.close()
+
+    def _rest(self, data: bytes) -> None:
+        """More of a body whose length is known: there is nothing to be parsed in it."""
+        self._chunks.append(data)
+        self._left -= len(data)
+        if self._left < 0:
+            self._chunks[-1] = data[: self._left]
+            self._left = 0
+            self.usable = False  # what follows is nobody's answer
+        if not self._left:
+            self.on_message_complete()
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()

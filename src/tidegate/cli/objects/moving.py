@@ -42,18 +42,41 @@ at_once = click.option(
     help="Who moves the bytes: Azure by itself where it can (auto), this process (stream), Azure alone (server).",
 )
 @click.option("--dry-run", is_flag=True, help="Look at every object, and say what would be done.")
+@click.option(
+    "--store",
+    metavar="DSN",
+    envvar="TIDEGATE_QUEUE",
+    show_envvar=True,
+    help="Let `tidegate worker` processes do it, by this PostgreSQL: postgresql://USER@HOST:PORT/DATABASE.",
+)
+@click.option(
+    "--store-password", metavar="REF", envvar="TIDEGATE_QUEUE_PASSWORD", show_envvar=True, help="env:NAME or file:PATH."
+)
 @at_once
 @json_option
 @given(MOVE, fast=True)
-async def copy(move: BucketMove, *, how: How, dry_run: bool, at_once: int, as_json: bool) -> None:
+async def copy(
+    move: BucketMove,
+    *,
+    how: How,
+    dry_run: bool,
+    store: str | None,
+    store_password: str | None,
+    at_once: int,
+    as_json: bool,
+) -> None:
     """Copy every object of a bucket, each proved as it goes. What the container has besides stays as it is.
 
     Interrupted, the same command goes on where it was. Exits with 4 if any object can't be copied: those are named.
     """
     began = time.monotonic()
     move.sync.at_once = at_once
+    swept = Swept()
     with _resumable():
-        swept = await move.add(note, how, dry=dry_run)
+        if store and not dry_run and not await move.copied():
+            swept = await _spread(move, store, store_password, how)
+        rest = await move.add(note, how, dry=dry_run)  # also what has changed since it was listed
+    swept.follow(rest)
     seconds = time.monotonic() - began
     if as_json:
         print_json(_document(move, swept, seconds))
@@ -114,6 +137,18 @@ def _resumable() -> Generator[None]:
     except asyncio.CancelledError:
         note("interrupted; the same command goes on")
         raise
+
+
+async def _spread(move: BucketMove, store: str, password: str | None, how: How) -> Swept:
+    from tidegate.cli.objects.spread import spread  # noqa: PLC0415 - dbos takes a second
+    from tidegate.cli.worker import queue_server  # noqa: PLC0415
+
+    server = queue_server(store, password)
+    try:
+        done = await spread(move, server, note, how)
+    finally:
+        await server.close()
+    return Swept(copied=done.copied, bytes=done.bytes)
 
 
 async def _follow(move: BucketMove) -> None:
