@@ -17,7 +17,7 @@ from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Changed, Listed, Side
 from tidegate.objects.store import BucketStore
 from tidegate.objects.sync import AT_ONCE, Swept, Sync
-from tidegate.objects.verify import CatchUp, Difference, VerifyReport, compare
+from tidegate.objects.verify import Difference, VerifyReport, compare
 from tidegate.runbook.migration import Bucket, Cloud, other
 
 if TYPE_CHECKING:
@@ -128,8 +128,6 @@ class BucketMove:
     async def add(self, note: Callable[[str], None], how: How = "auto", *, dry: bool = False) -> Swept:
         """Every object, beside what the container has: that stays as it is. What can't be copied is a conflict."""
         async with self._my_turn(note):
-            if not dry:
-                self.manifest.hold()
             self._same_sides()
             self.azure.to_be_made = dry and self.phase is None and not await self.azure.exists()
             if not dry:
@@ -242,28 +240,9 @@ class BucketMove:
             self.sync.waiting = (await self.events.depth()).waiting
             self._looked = time.monotonic()
 
-    async def verify(
-        self,
-        note: Callable[[str], None],
-        told: Callable[[Difference], None] = lambda _: None,
-        *,
-        read: bool = False,
-        bring: bool = True,
-    ) -> VerifyReport:
-        """Both sides compared, in the direction in which changes flow.
-
-        `bring`: what is behind is brought over first; else nothing is written, and whoever follows changes meanwhile
-        gets the time to apply them.
-        """
-        self._same_sides()
+    async def verify(self, note: Callable[[str], None]) -> VerifyReport:
+        """Both sides compared, in the direction in which changes flow; what is behind is brought over first."""
         owner = self.owner
-
-        async def wait(_: Collection[str]) -> None:
-            if self.manifest.held:
-                await asyncio.sleep(LOOK)
-
-        if not bring:
-            return await self._compared(wait, note, told, read=read)
         for _ in range(SWEEPS):  # each leaves less than the one before
             async with self._my_turn(note):
                 if self.phase != "flow" or (await self.sync.sweep(owner)).copied < FEW:
@@ -276,15 +255,25 @@ class BucketMove:
 
         self._hurried += 1
         try:
-            return await self._compared(catch_up, note, told, read=read)
+            return await compare(self.sides[owner], self.sides[other(owner)], catch_up, note, self.manifest)
         finally:
             self._hurried -= 1
 
-    async def _compared(
-        self, catch_up: CatchUp, note: Callable[[str], None], told: Callable[[Difference], None], *, read: bool
+    async def compare(
+        self, note: Callable[[str], None], told: Callable[[Difference], None], *, read: bool = False
     ) -> VerifyReport:
-        owner, follower = self.sides[self.owner], self.sides[other(self.owner)]
-        return await compare(owner, follower, catch_up, note, self.manifest, told, read=read)
+        """Both sides as they are: nothing is brought over, but whoever follows changes meanwhile gets the time to.
+
+        `told` of every difference; `read`: all contents.
+        """
+        self._same_sides()
+        owner = self.owner
+
+        async def leave(_: Collection[str]) -> None:
+            if self.manifest.held:
+                await asyncio.sleep(LOOK)
+
+        return await compare(self.sides[owner], self.sides[other(owner)], leave, note, self.manifest, told, read=read)
 
     async def settle(self, note: Callable[[str], None]) -> VerifyReport:
         """After the switch: what came too late to AWS is added on Azure, where nothing is newer; then compared."""

@@ -22,8 +22,8 @@ PART = 64 * 2**20
 PARTS_ON_THEIR_WAY = 8
 VALID = 3600
 """Seconds for which a URL opens an object: each is made just before its use."""
-IN_A_ROW = 5
-"""Failures without a success between them, after which it isn't the objects."""
+IN_A_ROW = 20
+"""Failures without a success between them, after which it isn't the objects: a busy source refuses many at once."""
 
 
 class FromUrl:

@@ -35,10 +35,7 @@ SHOWN = 10
 @json_option
 @given(MOVE, fast=True)
 async def verify(move: BucketMove, *, read: bool, report: Path | None, against: Path | None, as_json: bool) -> None:
-    """Prove that every object's content is the same on both sides, and by what. Exits with 4 on any difference.
-
-    Nothing is written; a sync may go on meanwhile.
-    """
+    """Prove that every object's content is the same on both sides, and by what. Exits with 4 on any difference."""
     if against is not None:
         if read or report:
             raise UsageError(
@@ -55,7 +52,7 @@ async def verify(move: BucketMove, *, read: bool, report: Path | None, against: 
             if rows:
                 rows.writerow(difference)
 
-        found = await move.verify(note, told, read=read, bring=False)
+        found = await move.compare(note, told, read=read)
     if as_json:
         print_json(
             {
