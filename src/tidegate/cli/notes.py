@@ -2,11 +2,12 @@
 
 from time import time
 
-from tidegate.cli.consoles import progress
+import click
+
 from tidegate.cli.wording import clock
 
 __all__ = ["note"]
 
 
 def note(text: str) -> None:
-    progress().print(f"{clock(time())}  {text}", soft_wrap=True, highlight=False, markup=False)
+    click.echo(f"{clock(time())}  {text}", err=True)

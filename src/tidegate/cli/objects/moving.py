@@ -22,7 +22,7 @@ __all__ = ["copy", "sync"]
 
 EVERY = 5.0
 """Seconds between two lines about the lag."""
-AT_ONCE = 128
+AT_ONCE = 256
 
 at_once = click.option(
     "--at-once",
