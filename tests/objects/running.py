@@ -90,7 +90,7 @@ class Commands:
         """Objects, and keys that are pending."""
         manifest = Manifest(self.manifest)
         try:
-            return manifest.count("objects"), manifest.count("pending")
+            return manifest.count(), len(manifest.pending)
         finally:
             manifest.close()
 

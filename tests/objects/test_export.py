@@ -62,8 +62,8 @@ def manifest(tmp_path):
 def filled(manifest):
     """One of each: done, done and pending again, pending only, a conflict only, a name that Blob holds as another."""
     manifest.record([row("a", version="v1", checksum="CRC64NVME:AAA="), row("c"), row("é\\", name="é%5C")], [], [])
-    manifest.pend({"b": "", "c": ""})
-    manifest.intend("c", "5d41402a")
+    manifest.pend({"b": "", "c": ""}, "azure")
+    manifest.intend("c", "5d41402a", "azure")
     conflict(manifest, "x\ny", "a control character")
     return manifest
 
@@ -84,7 +84,7 @@ def test_each_key_of_the_three_tables_is_there_once_in_order(known, pending, con
         manifest = Manifest(Path(folder) / "manifest.sqlite")
         manifest.record([row(key) for key in known], [], [])
         pending |= set(list(known)[::2])
-        manifest.pend(dict.fromkeys(pending, ""))
+        manifest.pend(dict.fromkeys(pending, ""), "azure")
         for key in conflicts:
             conflict(manifest, key, "why")
         with Snapshot.open(manifest.path) as snapshot:
@@ -105,7 +105,7 @@ def test_a_record_says_what_is_known_and_what_not(filled, tmp_path, kind):
     assert [*read(out)] == [
         Record("a", "", "v1", 7, "aws-etag", "azure-etag", "md5", "CRC64NVME:AAA=", "etag-md5", "done", ""),
         Record("b", "", "", None, "", "", "", "", "", "pending", ""),
-        Record("c", "", "", 7, "aws-etag", "azure-etag", *proved, "pending", "may have been written: 5d41402a"),
+        Record("c", "", "", 7, "aws-etag", "azure-etag", *proved, "pending", "may have been written: azure/5d41402a"),
         Record("x\ny", "", "", None, "", "", "", "", "", "conflict", "a control character"),
         Record("é\\", "é%5C", "", 7, "aws-etag", "azure-etag", *proved, "done", ""),
     ]

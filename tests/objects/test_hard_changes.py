@@ -1,11 +1,13 @@
 """What others do while objects are copied or kept up: noticed, and never overwritten unseen."""
 
 import asyncio
+import hashlib
 import json
 
 import pytest
 
-from tidegate.objects.side import LARGE
+from tidegate.errors import UsageError
+from tidegate.objects.side import LARGE, Properties
 from tidegate.objects.signing import Request, encoded
 
 MIB = 2**20
@@ -200,4 +202,75 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(silent_receipt
     assert (await receipts.on("azure")).keys() == {"fine", "large"}
     assert (await receipts.on("azure"))["fine"] == b"1234"
     assert [row async for page in receipts.move().manifest.pages() for row in page] == record
-    assert move.manifest.count("pending") == 0
+    assert not move.manifest.pending
+
+
+async def test_a_copy_that_was_killed_does_not_have_originals_deleted_on_the_way_back(silent_receipts, monkeypatch):
+    """What was about to be written on Azure is no mark of what is on S3."""
+    receipts = silent_receipts
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.begin()
+    move.manifest.pend({"1": hashlib.md5(b"1").hexdigest()}, "azure")  # as one that was killed before it sent anything
+    await receipts.move().keep(quiet, "azure")
+    assert await receipts.on("aws") == {"1": b"1"}
+
+
+async def test_a_way_back_that_was_killed_does_not_have_azures_own_deleted(silent_receipts):
+    receipts = silent_receipts
+    receipts.put("1", b"1")
+    move = receipts.move()
+    await move.add(quiet)
+    await receipts.put_on_azure("2", b"2")
+    move.manifest.pend({"2": hashlib.md5(b"2").hexdigest()}, "aws")
+    await receipts.move().keep(quiet, "aws")
+    assert await receipts.on("azure") == {"1": b"1", "2": b"2"}
+
+
+async def test_a_copy_deletes_nothing_and_says_what_is_gone(silent_receipts):
+    receipts = silent_receipts
+    for name in ("1", "2"):
+        receipts.put(name, name.encode())
+    await receipts.move().add(quiet)
+    receipts.delete("2")
+    swept = await receipts.move().add(quiet)
+    assert (swept.deleted, swept.gone) == (0, 1)
+    assert await receipts.on("azure") == {"1": b"1", "2": b"2"}
+
+
+async def test_what_was_lost_on_azure_is_brought_again_once_a_comparison_has_shown_it(silent_receipts):
+    receipts = silent_receipts
+    receipts.put("1", b"1")
+    await receipts.move().add(quiet)
+    await receipts.delete_on_azure("1")
+    assert (await receipts.move().compare(quiet, lambda _: None)).keys("missing") == ["1"]
+    await receipts.move().add(quiet)
+    assert await receipts.on("azure") == {"1": b"1"}
+
+
+async def test_a_declared_md5_is_not_taken_for_a_content(silent_receipts):
+    receipts = silent_receipts
+    receipts.put("1", b"right")
+    await receipts.azure.create()
+    await receipts.azure.put_parts(
+        "1", _one(b"wrong"), Properties({"content-type": "binary/octet-stream"}), None, _said
+    )
+    swept = await receipts.move().add(quiet)
+    assert "isn't what its Content-MD5 says" in swept.first[0].conflict
+
+
+async def _one(part: bytes):
+    yield part
+
+
+async def _said() -> str:
+    return hashlib.md5(b"right").hexdigest()
+
+
+async def test_names_once_mapped_stay_mapped(silent_receipts):
+    receipts = silent_receipts
+    receipts.put("bs\\z", b"1")
+    await receipts.move(names="map").add(quiet)
+    with pytest.raises(UsageError, match="--map-names as it was at first"):
+        await receipts.move().keep(quiet, "azure")
+    assert await receipts.on("aws") == {"bs\\z": b"1"}

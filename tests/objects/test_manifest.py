@@ -39,11 +39,11 @@ def test_what_could_not_be_noted_is_not_taken_for_noted(manifest, monkeypatch):
     def fail(*_):
         raise LocalFault("full")
 
-    manifest.pend({"one": ""})
+    manifest.pend({"one": ""}, "azure")
     monkeypatch.setattr(manifest, "_execute", fail)
     with pytest.raises(LocalFault):
-        manifest.intend("one", "md5")
-    assert manifest.pending == {"one": ()}
+        manifest.intend("one", "md5", "azure")
+    assert manifest.sent("azure") == {"one": ()}
 
 
 @pytest.mark.parametrize("spoil", ["folder", "text", "no folder"])

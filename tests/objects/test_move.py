@@ -252,7 +252,7 @@ async def test_what_somebody_else_wrote_at_the_target_is_never_overwritten(recei
     move.sync.note = notes.append
     for _ in range(2):
         await move.store("aws").drain(time.monotonic() + 30)
-    move.manifest.pend({"1": ""})  # as one that was killed before it sent anything
+    move.manifest.pend({"1": ""}, "azure")  # as one that was killed before it sent anything
     await move.store("aws").drain(time.monotonic() + 30)
     assert await receipts.on("azure") == {"1": b"precious"}
     assert len(notes) == 1
@@ -374,11 +374,11 @@ async def test_what_a_killed_process_has_deleted_already_is_taken_for_deleted(si
     move = receipts.move()
     await move.copy(quiet)
     receipts.delete("1")
-    move.manifest.pend({"1": ""})
+    move.manifest.pend({"1": ""}, "azure")
     await receipts.delete_on_azure("1")
     swept = await move.sync.sweep("aws")
     assert (swept.deleted, swept.conflicts) == (1, 0)
-    assert (move.manifest.row("1"), move.manifest.pending) == (None, {})
+    assert (move.manifest.row("1"), move.manifest.sent("azure")) == (None, {})
 
 
 async def test_planted_differences_are_found_while_others_write(receipts):
@@ -402,7 +402,7 @@ async def test_planted_differences_are_found_while_others_write(receipts):
         await receipts.delete_on_azure("4")
         found = await move.verify(quiet)
         writing.cancel()
-    assert wrong(found) == (["4"], ["foreign"], ["3"])
+    assert wrong(found) == ([], ["foreign"], ["3"])  # what only was missing has been brought over again
 
 
 async def test_to_azure_and_back_nothing_is_lost(receipts):

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -13,10 +13,11 @@ from tidegate.objects.events import Events
 from tidegate.objects.from_url import FromUrl
 from tidegate.objects.http import Http
 from tidegate.objects.manifest import Manifest
+from tidegate.objects.removal import Removal
 from tidegate.objects.s3 import S3Side
-from tidegate.objects.side import Changed, Listed, Side
+from tidegate.objects.side import Side
 from tidegate.objects.store import BucketStore
-from tidegate.objects.sync import AT_ONCE, Swept, Sync
+from tidegate.objects.sync import Swept, Sync
 from tidegate.objects.verify import Difference, VerifyReport, compare
 from tidegate.runbook.migration import Bucket, Cloud, other
 
@@ -117,13 +118,15 @@ class BucketMove:
         """
         self.manifest.hold()
         self._same_sides()
-        if self.phase is None:
+        if self.phase is not None:
+            self.manifest.set_state(names=self.spec.names)
+        else:
             made = {} if await self.azure.exists() or not await self.azure.create() else {"container": "made"}
-            self.manifest.set_state(phase="copying", aws=self.aws.place, azure=self.azure.place, **made)
+            self.manifest.set_state(phase="copying", **self._description, **made)
 
     async def share(self, how: How, after: str, until: str) -> Swept:
         """Objects with keys > `after`, <= `until`, of a copy that another process has begun; "": the open end."""
-        return await self._bulk(how, after=after, until=until)
+        return await self._bulk(how, after=after, until=until, deletes=False)
 
     async def add(self, note: Callable[[str], None], how: How = "auto", *, dry: bool = False) -> Swept:
         """Every object, beside what the container has: that stays as it is. What can't be copied is a conflict."""
@@ -132,7 +135,7 @@ class BucketMove:
             self.azure.to_be_made = dry and self.phase is None and not await self.azure.exists()
             if not dry:
                 await self.begin()
-            swept = await self._bulk(how, dry=dry)
+            swept = await self._bulk(how, dry=dry, deletes=False)
             if not dry:
                 self.manifest.set_state(phase="flow", owner=self.owner)
                 self._swept()
@@ -155,23 +158,30 @@ class BucketMove:
             self._swept()
         return swept
 
-    def _same_sides(self) -> None:
-        for side in (self.aws, self.azure):
-            recorded = self.manifest.state(side.cloud)
-            if recorded not in {None, side.place}:
-                raise UsageError(
-                    f"it is of {recorded}, not of {side.place}",
-                    where=str(self.manifest.path),
-                    mend="give each pair of sides its own --manifest",
-                )
+    @property
+    def _description(self) -> dict[str, str]:
+        """What a manifest is of."""
+        return {"aws": self.aws.place, "azure": self.azure.place, "names": self.spec.names}
 
-    async def _bulk(self, how: How = "auto", *, after: str = "", until: str = "", dry: bool = False) -> Swept:
+    def _same_sides(self) -> None:
+        for name, mine in self._description.items():
+            recorded = self.manifest.state(name)
+            if recorded in {None, mine} or (recorded == "refuse" and not self.manifest.looks_mapped):
+                continue
+            what, mend = f"it is of {recorded}, not of {mine}", "give each pair of sides its own --manifest"
+            if name == "names":
+                what, mend = "its names were mapped, or weren't", "give --map-names as it was at first"
+            raise UsageError(what, where=str(self.manifest.path), mend=mend)
+
+    async def _bulk(
+        self, how: How = "auto", *, after: str = "", until: str = "", dry: bool = False, deletes: bool = True
+    ) -> Swept:
         server = None
         if how != "stream":
             server = FromUrl(self.aws, self.azure, 0) if how == "server" else FromUrl(self.aws, self.azure)
         self.sync.server = server
         try:
-            swept = await self.sync.sweep("aws", after=after, until=until, dry=dry)
+            swept = await self.sync.sweep("aws", after=after, until=until, dry=dry, deletes=deletes)
         finally:
             self.sync.server = None
         if how == "server" and server is not None and server.off:
@@ -184,10 +194,11 @@ class BucketMove:
             return
         if not await self.azure.exists():
             self.manifest.set_state(container="made")
-            await self.azure.create()
+            if not await self.azure.create():  # somebody was faster
+                self.manifest.set_state(container="")
         if await self.azure.holds_anything():
             raise Refused("the target isn't empty", where=self.azure.where, mend="give an empty container, or none")
-        self.manifest.set_state(phase="copying")
+        self.manifest.set_state(phase="copying", **self._description)
 
     async def copied(self) -> bool:
         return self.phase in {"flow", "sealed", "ended"}
@@ -251,6 +262,7 @@ class BucketMove:
         async def catch_up(keys: Collection[str]) -> None:
             async with self._my_turn():
                 if self.phase == "flow" and self.owner == owner:
+                    await self._forget_lost(keys, self.sides[other(owner)])
                     await self.sync.look(keys, owner)
 
         self._hurried += 1
@@ -259,12 +271,17 @@ class BucketMove:
         finally:
             self._hurried -= 1
 
+    async def _forget_lost(self, keys: Collection[str], follower: Side) -> None:
+        """What somebody else deleted at the side that follows is brought over again."""
+        recorded = [key for key in keys if self.manifest.row(key) is not None]
+        self.manifest.forget([key for key in recorded if await follower.stat(key) is None])
+
     async def compare(
         self, note: Callable[[str], None], told: Callable[[Difference], None], *, read: bool = False
     ) -> VerifyReport:
         """Both sides as they are: nothing is brought over, but whoever follows changes meanwhile gets the time to.
 
-        `told` of every difference; `read`: all contents.
+        `told` of every difference; `read`: all contents. What is missing isn't recorded any more: a copy brings it.
         """
         self._same_sides()
         owner = self.owner
@@ -273,7 +290,17 @@ class BucketMove:
             if self.manifest.held:
                 await asyncio.sleep(LOOK)
 
-        return await compare(self.sides[owner], self.sides[other(owner)], leave, note, self.manifest, told, read=read)
+        missing: list[str] = []
+
+        def tell(difference: Difference) -> None:
+            if difference.verdict == "missing":
+                missing.append(difference.key)
+            told(difference)
+
+        report = await compare(self.sides[owner], self.sides[other(owner)], leave, note, self.manifest, tell, read=read)
+        if missing and self.manifest.there and not self.manifest.held:
+            self.manifest.forget(missing)
+        return report
 
     async def settle(self, note: Callable[[str], None]) -> VerifyReport:
         """After the switch: what came too late to AWS is added on Azure, where nothing is newer; then compared."""
@@ -347,41 +374,16 @@ class BucketMove:
                 if self.owner == "azure":
                     raise RollbackIncomplete("azure owns the writes", where=self.azure.where, mend="switch back first")
                 if self.manifest.state("switched") and await self.azure.exists():
-                    await self.sync.sweep("azure", "home")
-                await self._take_back()
+                    home = await self.sync.sweep("azure", "home")
+                    if home.conflicts:
+                        raise RollbackIncomplete(
+                            f"{home.conflicts:,} objects can't come home, such as {home.first[0].key!r}: "
+                            f"{home.first[0].conflict}",
+                            where=self.aws.where,
+                            mend="bring them over by hand, or delete them on azure; then go on",
+                        )
+                await Removal(self.azure, self.manifest).run()
             self.manifest.clear()
-
-    async def _take_back(self) -> None:
-        if not await self.azure.exists():
-            return
-        made = self.manifest.state("container") == "made"
-        if made and await self._all_may_go():
-            await self.azure.drop()
-            return
-        async for page in self.azure.pages():
-            doomed = [each for each in page if self._may_go(each, made=made)]
-            for start in range(0, len(doomed), AT_ONCE):
-                await self._delete(doomed[start : start + AT_ONCE])
-
-    async def _all_may_go(self) -> bool:
-        async for page in self.azure.pages():
-            if not all(self._may_go(each, made=True) for each in page):
-                return False
-        return True
-
-    def _may_go(self, blob: Listed, *, made: bool) -> bool:
-        """The run wrote it, or, in a container of the run's own, S3 has the same."""
-        row = self.manifest.row(blob.key)
-        if blob.md5 in self.manifest.pending.get(blob.key, ()):
-            return True  # sent; only the answer was never recorded
-        return row is not None and row.azure == blob.etag and (row.ours or made)
-
-    async def _delete(self, blobs: list[Listed]) -> None:
-        async def delete(blob: Listed) -> None:
-            with suppress(Changed):  # somebody else's by now
-                await self.azure.delete(blob.key, blob.etag)
-
-        await asyncio.gather(*(delete(blob) for blob in blobs))
 
     async def close(self) -> None:
         await self.http.close()

@@ -28,6 +28,8 @@ OFTEN = 0.25
 TOO_MANY = 20
 """Objects that one server refuses: then it isn't the objects."""
 MINUTE = 60.0
+FEW = 1000
+"""Deletions that are no mass, however few objects there are."""
 
 
 class Candidate(NamedTuple):
@@ -40,12 +42,21 @@ class Candidate(NamedTuple):
 
 
 class Deletions:
-    """How many objects may be deleted in a minute; None: as many as are told. `withheld`: how many weren't."""
+    """How many objects may be deleted in a minute, or by one listing. None: all that are told; by a listing, half.
 
-    def __init__(self, most: int | None) -> None:
-        self.most = most
+    `withheld`: how many weren't.
+    """
+
+    def __init__(self) -> None:
+        self.most: int | None = None
         self.withheld = 0
         self._done: deque[float] = deque()
+
+    def too_many(self, gone: int, recorded: Callable[[], int]) -> bool:
+        """For one listing, which may be wrong, or of a bucket that somebody has emptied."""
+        if self.most is not None:
+            return gone > self.most
+        return gone > FEW and 2 * gone > recorded()
 
     def allowed(self) -> bool:
         if self.most is None:
@@ -66,7 +77,7 @@ class Carrier:
     def __init__(
         self, manifest: Manifest, sending: Sending, way: Way, deletions: Deletions, at_once: int, *, dry: bool = False
     ) -> None:
-        self.manifest, self.order = manifest, Order(sending, way, manifest.intend, deletions.allowed, dry)
+        self.manifest, self.order = manifest, Order(sending, way, self._intend, deletions.allowed, dry)
         self.dry = dry
         self.lane: Lane | None = None
         source, target = sending.source, sending.target
@@ -77,6 +88,9 @@ class Carrier:
         self._errors: list[TidegateError] = []
         self._outcomes: list[Outcome] = []
         self._recorded = time.monotonic()
+
+    def _intend(self, key: str, mark: str) -> None:
+        self.manifest.intend(key, mark, self.order.sending.target.cloud)
 
     async def carry(self, batches: AsyncGenerator[list[Candidate]], told: Callable[[list[Outcome]], None]) -> None:
         """All of them; `told` of what came of it. What failed stays pending; the first error is raised in the end."""

@@ -1,17 +1,19 @@
 """What the move knows for certain, in a file that outlives the process: SQLite, write-ahead log.
 
 An object stands in `objects` once the other side has answered that it has it. A key stands in `pending` from
-before anything is done about it until the outcome is known; with the MD5s of what was sent in that time, from before it
-was. So what a try without an answer has written is told apart from what somebody else has.
+before anything is done about it until the outcome is known; with the marks of what may have been sent in that time,
+and to which cloud. So what a try without an answer has written is told apart from what somebody else has, and from
+the original.
 """
 
 import fcntl
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from tidegate.errors import LeaseHeld, LocalFault
 from tidegate.runbook.migration import Cloud
@@ -26,6 +28,7 @@ create table if not exists conflicts (key text primary key, why text) without ro
 create table if not exists pending (key text primary key, sent text) without rowid;
 create table if not exists state (name text primary key, value text) without rowid;
 """
+VERSION = 1
 TABLES = {"objects", "pending", "state"}
 UPSERT = "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "key, size, md5, aws, azure, properties, ours, seen, rung, checksum, version, name"
@@ -129,29 +132,40 @@ class Manifest:
         self._execute("pragma synchronous = normal")
 
     @property
-    def pending(self) -> dict[str, tuple[str, ...]]:
-        """The keys, each with the MD5s of what may have been written."""
+    def pending(self) -> AbstractSet[str]:
+        """The keys."""
         if self._connection is None and self.path.exists():
             self._open()
-        return dict(self._pending)
+        return self._pending.keys()
 
-    def pend(self, marks: Mapping[str, str]) -> None:
-        """Each key with the mark of what will be written, if that is known already; else it is empty."""
-        known = self.pending
-        new = {key: known.get(key, ()) for key in marks}
-        new = {key: (*sent, marks[key]) if marks[key] and marks[key] not in sent else sent for key, sent in new.items()}
-        new = {key: sent for key, sent in new.items() if known.get(key) != sent}
+    def sent(self, target: Cloud) -> dict[str, tuple[str, ...]]:
+        """The pending keys, each with the marks of what may have been written there."""
+        begins = f"{target}/"
+        return {
+            key: tuple(mark.removeprefix(begins) for mark in self._pending[key] if mark.startswith(begins))
+            for key in self.pending
+        }
+
+    def pend(self, marks: Mapping[str, str], target: Cloud) -> None:
+        """Each key with the mark of what will be written there, if that is known already; else it is empty."""
+        self._open()
+        known = self._pending
+        new: dict[str, tuple[str, ...]] = {}
+        for key, mark in marks.items():
+            sent, added = known.get(key), f"{target}/{mark}"
+            if sent is None or (mark and added not in sent):
+                new[key] = (*(sent or ()), added) if mark else ()
         if new:
             values = [(key, " ".join(sent)) for key, sent in new.items()]
             with self._transaction() as db:
                 db.executemany("insert or replace into pending values (?, ?)", values)
             self._pending |= new
 
-    def intend(self, key: str, mark: str) -> None:
-        """What is about to be written at the target."""
-        sent = self._pending.get(key, ())
-        if mark not in sent:
-            sent = (*sent, mark)
+    def intend(self, key: str, mark: str, target: Cloud) -> None:
+        """What is about to be written there."""
+        sent, added = self._pending.get(key, ()), f"{target}/{mark}"
+        if added not in sent:
+            sent = (*sent, added)
             self._execute("insert or replace into pending values (?, ?)", (key, " ".join(sent)))
             self._pending[key] = sent
 
@@ -172,6 +186,17 @@ class Manifest:
         for key in over:
             self._pending.pop(key, None)
 
+    @property
+    def looks_mapped(self) -> bool:
+        """A key among the objects would have another name if keys were mapped (names.py)."""
+        like = "select 1 from objects where key glob '*_x[0-9a-f][0-9a-f][0-9a-f][0-9a-f]*' limit 1"
+        return bool(self.there and self._execute(like))
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """As if they had never been copied."""
+        with self._transaction() as db:
+            db.executemany("delete from objects where key = ?", [(key,) for key in keys])
+
     def row(self, key: str) -> Row | None:
         if not self.there:
             return None
@@ -191,8 +216,9 @@ class Manifest:
             return {}
         return dict(self._execute(f"select key, why from conflicts order by key limit {most}"))
 
-    def count(self, table: Literal["objects", "pending", "conflicts"]) -> int:
-        return int(self._execute(f"select count(*) from {table}")[0][0]) if self.there else 0
+    def count(self) -> int:
+        """Of objects."""
+        return int(self._execute("select count(*) from objects")[0][0]) if self.there else 0
 
     def clear(self) -> None:
         """As if nothing had ever been done."""
@@ -221,7 +247,7 @@ class Manifest:
                 connection.execute("pragma journal_mode = wal")
                 # a killed process loses nothing; after a power cut the last moments' objects are looked at again
                 connection.execute("pragma synchronous = normal")
-                connection.executescript(SCHEMA)
+                connection.executescript(f"begin;{SCHEMA}pragma user_version = {VERSION};commit;")
                 found = connection.execute("select key, sent from pending").fetchall()
             except BaseException:
                 connection.close()
@@ -241,6 +267,13 @@ class Manifest:
             tables = {""}
         if tables and not tables & TABLES:
             raise LocalFault("it isn't a manifest", where=str(self.path), mend="give another --manifest")
+        [[version]] = connection.execute("pragma user_version").fetchall() if tables != {""} else [[0]]
+        if tables and version != VERSION:
+            raise LocalFault(
+                f"it is a manifest of another version ({version}, not {VERSION})",
+                where=str(self.path),
+                mend="end with the tidegate that began, or give another --manifest",
+            )
 
     def _execute(self, query: str, parameters: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         db = self._open()

@@ -38,6 +38,8 @@ class Swept:
     """What a listing brought over, and what was left as it was: how many, and the first few."""
 
     seen: int = 0
+    gone: int = 0
+    """Recorded, and not at the source any more."""
     copied: int = 0
     bytes: int = 0
     deleted: int = 0
@@ -46,7 +48,8 @@ class Swept:
 
     def follow(self, later: "Swept") -> None:
         """A listing that came after this one, of the same keys: what it left is what is left."""
-        self.seen, self.conflicts, self.first = later.seen, later.conflicts, later.first
+        self.seen, self.gone = later.seen, later.gone
+        self.conflicts, self.first = later.conflicts, later.first
         self.copied, self.bytes = self.copied + later.copied, self.bytes + later.bytes
         self.deleted += later.deleted
 
@@ -64,11 +67,9 @@ class Swept:
 class Sync:
     """Knows no direction of its own and takes no turns: whoever calls it does. Raises Unreachable, Refused."""
 
-    def __init__(
-        self, manifest: Manifest, sides: dict[Cloud, Side], events: Events | None, *, most_deletions: int | None = None
-    ) -> None:
+    def __init__(self, manifest: Manifest, sides: dict[Cloud, Side], events: Events | None) -> None:
         self.manifest, self.sides, self.events = manifest, sides, events
-        self.deletions = Deletions(most_deletions)
+        self.deletions = Deletions()
         self.at_once = AT_ONCE
         self.server: FromUrl | None = None
         """Set while many objects are copied."""
@@ -88,8 +89,8 @@ class Sync:
         if keys:
 
             async def batch() -> AsyncGenerator[list[Candidate]]:
-                half_done = self.manifest.pending
-                self.manifest.pend(dict.fromkeys(keys, ""))
+                half_done = self.manifest.sent(other(source))
+                self.manifest.pend(dict.fromkeys(keys, ""), other(source))
                 yield [Candidate(key, None, self.manifest.row(key), half_done.get(key, ())) for key in keys]
 
             await self._carrier(source, way, min(self.at_once, len(keys))).carry(batch(), self._telling(outcomes))
@@ -114,9 +115,19 @@ class Sync:
                 self.note(f"{outcome.key!r} was left as it is: {outcome.conflict}")
 
     async def sweep(
-        self, source: Cloud, way: Way = "follow", *, after: str = "", until: str = "", dry: bool = False
+        self,
+        source: Cloud,
+        way: Way = "follow",
+        *,
+        after: str = "",
+        until: str = "",
+        dry: bool = False,
+        deletes: bool = True,
     ) -> Swept:
-        """List the source, or its keys > `after`, <= `until`; look at those that aren't as the manifest knows them."""
+        """List the source, or its keys > `after`, <= `until`; look at those that aren't as the manifest knows them.
+
+        `deletes`: what is gone at the source goes at the target too.
+        """
         swept, began = Swept(), time.monotonic()
         said = began
 
@@ -129,12 +140,12 @@ class Sync:
                 rate = swept.copied / (said - began)
                 self.note(f"{swept.copied:,} objects, {swept.bytes / 2**20:,.1f} MiB copied; {rate:,.0f} objects/s")
 
-        batches = self._batches(source, way, after, until, swept, dry=dry)
+        batches = self._batches(source, way, after, until, swept, dry=dry, deletes=deletes)
         await self._carrier(source, way, self.at_once, dry=dry).carry(batches, told)
         return swept
 
     async def _batches(
-        self, source: Cloud, way: Way, after: str, until: str, swept: Swept, *, dry: bool
+        self, source: Cloud, way: Way, after: str, until: str, swept: Swept, *, dry: bool, deletes: bool
     ) -> AsyncGenerator[list[Candidate]]:
         """What is to be looked at. Deletions come last: only then is it known how many they are."""
         gone: list[Candidate] = []
@@ -150,29 +161,32 @@ class Sync:
                     unrecorded.difference_update([key for key, _, _ in within])
                     batch = self._changed(within, source, way, gone)
                     if batch:
-                        self._pend(batch, dry=dry)
+                        self._pend(batch, source, dry=dry)
                         yield batch
                     if ends:
                         break
                 break
             except OutOfOrder:  # once more, in memory; what is done by now is known
                 continue
+        swept.gone = len(gone)
+        if not deletes:
+            return
         if way != "late":  # deleted before they were ever recorded
-            pending = self.manifest.pending
-            gone += [Candidate(key, None, None, pending[key]) for key in sorted(unrecorded) if key in pending]
-        if self.deletions.most is not None and len(gone) > self.deletions.most:
+            sent = self.manifest.sent(other(source))
+            gone += [Candidate(key, None, None, sent[key]) for key in sorted(unrecorded) if key in sent]
+        self.deletions.withheld = 0
+        if self.deletions.too_many(len(gone), self.manifest.count):
             self.deletions.withheld = len(gone)
-            self.note(f"{len(gone):,} objects are gone, more than {self.deletions.most:,}: none of them is deleted")
+            self.note(f"{len(gone):,} objects are gone, more than are deleted at once: none of them is")
         elif gone:
-            self.deletions.withheld = 0
-            self._pend(gone, dry=dry)
+            self._pend(gone, source, dry=dry)
             yield gone
 
     def _changed(
         self, pairs: list[Pair[Listed, Row]], source: Cloud, way: Way, gone: list[Candidate]
     ) -> list[Candidate]:
         """Those that aren't as the manifest knows them; what is to be deleted is added to `gone`."""
-        pending = self.manifest.pending
+        pending = self.manifest.sent(other(source))
         changed: list[Candidate] = []
         for key, listed, row in pairs:
             half_done = pending.get(key)
@@ -184,9 +198,10 @@ class Sync:
             into.append(Candidate(key, listed, row, half_done or ()))
         return changed
 
-    def _pend(self, batch: list[Candidate], *, dry: bool) -> None:
+    def _pend(self, batch: list[Candidate], source: Cloud, *, dry: bool) -> None:
         if not dry:
-            self.manifest.pend({each.key: (each.listed and each.listed.md5) or "" for each in batch})
+            marks = {each.key: (each.listed and each.listed.md5) or "" for each in batch}
+            self.manifest.pend(marks, other(source))
 
     async def take(self, events: Events, seconds: int) -> bool:
         """One round of the queue's messages and of what is pending; False if there was nothing to do."""
@@ -210,7 +225,7 @@ class Sync:
         """A message is deleted when what it says was done."""
         told = {change for message in messages for change in message.changes or ()}
         self.oldest = min((at for _, at in told if at < math.inf), default=None)
-        keys = {key for key, at in told if not self._seen(key, at)} | self.manifest.pending.keys()
+        keys = {key for key, at in told if not self._seen(key, at)} | self.manifest.pending
         try:
             await self.look(keys, "aws")
             if any(message.changes is None for message in messages):

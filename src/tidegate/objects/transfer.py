@@ -171,10 +171,13 @@ class Errand:
                         return Outcome(self.key, self.row, f"came late, and was deleted on {target.cloud}")
                     over = None
                     continue
-                mark = await self._mark(there)
+                mark = await self._mark(there, sent)
                 half_done = mark in self.half_done
                 if mark == sent:
                     ours = half_done or changed.retried or bool(self.row and self.row.ours)
+                    # a Content-MD5 may be what somebody says, not what Azure has checked
+                    if not ours and there.md5 is not None and await self._read_mark(there, sent) != sent:
+                        return Outcome(self.key, self.row, f"what {target.cloud} has isn't what its Content-MD5 says")
                     if await self._carries(got):
                         return Outcome(self.key, self._row(got, there.etag, there.md5 or "", rung, ours=ours))
                     if not ours:
@@ -192,17 +195,18 @@ class Errand:
         there = await self.sending.target.look(self.key)
         return there is not None and there.properties.fingerprint == got.properties.fingerprint
 
-    async def _mark(self, there: Listed) -> str:
+    async def _mark(self, there: Listed, sent: str = "") -> str:
         """Of what the target holds; read if it can't say."""
-        if there.md5 is not None:
-            return there.md5
+        return there.md5 if there.md5 is not None else await self._read_mark(there, sent)
+
+    async def _read_mark(self, there: Listed, sent: str) -> str:
         digest, crc = hashlib.md5(usedforsecurity=False), 0
         for start in range(0, there.size, LARGE):
             part = await self.sending.target.part(self.key, there.etag, start, min(LARGE, there.size - start))
             digest.update(part)
             crc = crc64(part, crc)
         by_crc = f"crc64nvme:{big_endian(crc)}"
-        return by_crc if by_crc in self.half_done else digest.hexdigest()
+        return by_crc if by_crc == sent or by_crc in self.half_done else digest.hexdigest()
 
     def _row(self, got: Got, there: str, md5: str, rung: str, *, ours: bool) -> Row:
         source, target = self.sending.source, self.sending.target

@@ -1,7 +1,8 @@
 """Is every object the same on both sides? Proved while changes go on.
 
 Both listings are laid side by side, in constant memory. Where S3's ETag is an MD5 and equals Blob's Content-MD5, the
-contents are equal: Blob has checked the MD5 of what it received in one piece. Where both ETags are still those under
+contents are equal: Blob has checked the MD5 of what it received in one piece; of what came in blocks, it is what their
+writer said. Where both ETags are still those under
 which the manifest has recorded a proof, nothing has changed since. Everything else is looked at one by one: Blob's
 content is read and held against what S3 vouches for; where that is nothing, both are read. A key that changed while it
 was looked at is looked at again, after what changed was brought over; a difference counts when it was seen twice at
@@ -148,7 +149,7 @@ async def _compared(
                 await look_closer()
         report.objects, report.bytes = report.objects + objects, report.bytes + size
         if vouched:
-            report.rungs["md5"] += vouched
+            report.rungs["the MD5s in both listings"] += vouched
     if suspects:
         await look_closer()
     return report
@@ -199,7 +200,7 @@ async def _judge(key: str, before: Listed | None, owner: Side, follower: Side, *
     there = await follower.stat(key)
     after = await owner.stat(key)
     if there and not read and any(here and _vouched(here, there) for here in (before, after)):
-        return _Seen("same", "md5")
+        return _Seen("same", "the MD5s in both listings")
     if (before and before.etag) != (after and after.etag):
         return _Seen(None)
     with suppress(Changed):
