@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tidegate.engine.queue import worker as worker_module
+from tidegate.engine.queue.failure import TaskFailed, failure
 from tidegate.engine.queue.job import Job, coordinated
 from tidegate.engine.queue.server import QueueServer
 from tidegate.engine.queue.worker import work
-from tidegate.errors import InvalidMigration, LeaseHeld, Refused, Unreachable
+from tidegate.errors import InvalidMigration, LeaseHeld, Refused, TidegateError, Unreachable
 from tidegate.lab.servers.process import free_port
 from tidegate.runbook.migration import DatabaseServer
 
@@ -94,6 +95,20 @@ async def test_a_task_that_fails_ends_its_job_with_its_own_error_and_the_job_can
             assert set(await results(job)) == {"good", "bad", *range(12)}
             await job.forget()
     assert begun.count("good") == 1  # it was done, and stayed so
+
+
+def test_an_error_of_a_kind_that_only_one_plane_knows_keeps_its_text():
+    class Damaged(TidegateError):
+        pass
+
+    told = failure(str(TaskFailed(Damaged("a.jpg didn't arrive", where="aws", mend="see to the proxy"))), "task 1")
+    assert (type(told), told.why, told.where, told.mend) == (
+        TidegateError,
+        "a.jpg didn't arrive",
+        "aws",
+        "see to the proxy",
+    )
+    assert "can't run it" in failure("ImportError: no module", "task 1").why
 
 
 async def test_an_unreachable_server_is_asked_again_before_the_job_fails(server, monkeypatch):

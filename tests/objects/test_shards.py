@@ -1,12 +1,14 @@
 """A bucket in ranges: every key in exactly one, whatever appears between them; and a range copied by itself."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.errors import LocalFault, Refused
+from objects.running import Asked, Between, Said
+from tidegate.errors import LocalFault, Refused, TidegateError
 from tidegate.objects.manifest import Manifest
 from tidegate.objects.shards import Segment, Shard, merge, run_shard, shards
 from tidegate.objects.side import Listed
@@ -87,6 +89,30 @@ async def test_shards_copied_one_by_one_are_the_whole_bucket(silent_receipts, tm
             (await silent_receipts.aws.stat(key)).etag,
             (await silent_receipts.azure.stat(key)).etag,
         )
+
+
+async def test_a_few_objects_that_cannot_be_copied_are_conflicts_of_their_shard(silent_receipts, monkeypatch):
+    for number in range(8):
+        silent_receipts.put(f"{number}", b"receipt %d" % number)
+    silent_receipts.put("no\\blob", b"which Azure would hold under another name")
+
+    def damaged(asked: Asked, said: Said) -> Said:
+        ours = asked.path.endswith(("/3", "/5"))
+        return replace(said, body=b"X" + said.body[1:]) if ours and said.body else said
+
+    with Between(str(silent_receipts.spec.aws.endpoint)) as source:
+        source.edit = damaged
+        move = silent_receipts.move(aws={"endpoint": source.url})
+        await move.begin()
+        segment = await run_shard("receipts", move.spec, "stream", Shard(), quiet)
+        assert [row.key for row in segment.rows] == ["0", "1", "2", "4", "6", "7"]
+        assert (segment.copied, segment.bytes) == (6, 6 * len("receipt 0"))
+        why = dict(segment.conflicts)
+        assert why.keys() == {"3", "5", "no\\blob"}
+        assert all(f"{key} didn't arrive as its checksum says" in why[key] for key in "35")
+        monkeypatch.setattr("tidegate.objects.shards.FEW", 1)
+        with pytest.raises(TidegateError, match="didn't arrive"):
+            await run_shard("receipts", move.spec, "stream", Shard(), quiet)
 
 
 @pytest.mark.parametrize("sent", [{}, {"rows": "?", "conflicts": [], "copied": 0, "bytes": 0}, None])

@@ -1,8 +1,8 @@
 """What proves that a copy is what the source holds: the verification ladder, from its cheapest rung to its dearest.
 
-md5        the source vouches for an MD5, and the target has refused anything else
-crc64nvme  S3's checksum of the whole, compared with what was read; or with what Azure says that it has read
-crc32c, crc32, sha256, sha1   the same with another of S3's checksums
+md5        the source vouches for an MD5: the target has checked it, or, of what it got in blocks, it was compared here
+sha256, sha1, crc64nvme, crc32c, crc32   S3's checksum of the whole, compared with what was read; crc64nvme also with
+           what Azure says that it has read
 parts      S3's ETag of an object in parts, computed again from its parts' size
 read       nothing of that is there: the source was read a second time, and gave the same
 
@@ -17,7 +17,8 @@ from tidegate.objects.side import Got
 
 __all__ = ["Proof"]
 
-STRONGEST = ("sha256", "crc64nvme", "crc32c", "crc32", "sha1")
+STRONGEST = ("sha256", "sha1", "crc64nvme", "crc32c", "crc32")
+"""First. By its length: so much is the chance that damage goes unseen. CRC32C tells more flipped bits than CRC32."""
 
 
 class Proof:

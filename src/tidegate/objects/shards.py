@@ -7,7 +7,8 @@ an object that is there already with the same MD5 is the same.
 import base64
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +16,10 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
-from tidegate.errors import LocalFault, Refused
+from tidegate.errors import InvalidMigration, LocalFault, Refused, TidegateError, Unreachable
 from tidegate.objects.bucket import BucketMove, How
 from tidegate.objects.manifest import Manifest, Row
-from tidegate.objects.side import Side
+from tidegate.objects.side import Listed, Side
 from tidegate.runbook.migration import Bucket
 
 __all__ = ["OBJECTS", "Segment", "Shard", "merge", "run_shard", "shards"]
@@ -28,6 +29,8 @@ OBJECTS = 2000
 BYTES = 4 * 2**30
 AT_ONCE = 64
 """Objects on their way, of each of the shards that a worker has under way."""
+FEW = 20
+"""Objects of a shard that fail, each by itself: with more it isn't the objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +121,73 @@ def merge(manifest: Manifest, segment: Segment) -> None:
 
 
 async def run_shard(name: str, spec: Bucket, how: How, shard: Shard, note: Callable[[str], None]) -> Segment:
-    """Copy what is in this range of the S3 bucket now. Raises Unreachable, Refused; then none of it counts.
+    """Copy what is in this range of the S3 bucket now. A few objects that can't be copied are conflicts, and hold up
+    no other.
 
-    `name`: of the copy, for errors.
+    `name`: of the copy, for errors. Raises Unreachable, Refused, InvalidMigration, LocalFault, and the error of more
+    than a few objects; then none of it counts. What was copied is found at the target when it is run again.
     """
     with TemporaryDirectory(prefix="tidegate-shard-") as folder:
         move = BucketMove(name, spec, Path(folder) / "manifest.sqlite")
         move.sync.at_once = AT_ONCE
         try:
-            swept = await move.share(how, shard.after, shard.until)
-            rows = [row async for page in move.manifest.pages() for row in page]
-            conflicts = list(move.manifest.conflicts(swept.conflicts).items())
+            segment = await _copied(move, how, shard)
         finally:
             await move.close()
-    note(f"{swept.seen:,} objects above {shard.after!r}: {swept.copied:,} copied, {swept.bytes / 2**20:,.1f} MiB")
-    return Segment(rows, conflicts, swept.copied, swept.bytes)
+    seen = len(segment.rows) + len(segment.conflicts)
+    note(f"{seen:,} objects above {shard.after!r}: {segment.copied:,} copied, {segment.bytes / 2**20:,.1f} MiB")
+    return segment
+
+
+async def _copied(move: BucketMove, how: How, shard: Shard) -> Segment:
+    failed: dict[str, str] = {}
+    try:
+        swept = await move.share(how, shard.after, shard.until)
+        copied, size = swept.copied, swept.bytes
+    except (Unreachable, InvalidMigration, LocalFault):
+        raise
+    except TidegateError as error:
+        failed = await _one_by_one(move, how, shard, error)
+        ours = [row.size async for page in move.manifest.pages() for row in page if row.ours]
+        copied, size = len(ours), sum(ours)
+    rows = [row async for page in move.manifest.pages() for row in page]
+    conflicts = move.manifest.conflicts(move.manifest.count("conflicts")) | failed
+    return Segment(rows, list(conflicts.items()), copied, size)
+
+
+async def _one_by_one(move: BucketMove, how: How, shard: Shard, error: TidegateError) -> dict[str, str]:
+    """What is left after this error: once more, each object by itself. Those that fail again, with the reason.
+
+    Raises the error if it isn't that of a few objects. The range is listed again: it may have been its listing's.
+    """
+    done = {row.key async for page in move.manifest.pages() for row in page}
+    done.update(move.manifest.conflicts(move.manifest.count("conflicts")))
+    left: list[tuple[str, str]] = []
+    before = shard.after
+    async with aclosing(_keys(move.aws, shard)) as keys:
+        async for key in keys:
+            if key not in done:
+                left.append((before, key))
+                if len(left) > FEW:
+                    raise error
+            before = key
+    if not left:
+        raise error
+    failed: dict[str, str] = {}
+    for before, key in left:
+        try:
+            await move.share(how, before, key)
+        except (Unreachable, InvalidMigration, LocalFault):
+            raise
+        except TidegateError as again:
+            failed[key] = again.brief
+    return failed
+
+
+async def _keys(source: Side, shard: Shard) -> AsyncGenerator[str]:
+    async with aclosing(cast("AsyncGenerator[list[Listed]]", source.pages(shard.after))) as pages:
+        async for page in pages:
+            for listed in page:
+                if listed.key not in shard:
+                    return
+                yield listed.key

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import get_args
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
+from typing import cast, get_args
 
 import click
 from pydantic import JsonValue
@@ -14,7 +14,7 @@ from tidegate.cli.notes import note
 from tidegate.cli.objects.sides import MOVE
 from tidegate.cli.options import json_option, print_json
 from tidegate.cli.wording import duration, size
-from tidegate.errors import CheckFailed
+from tidegate.errors import CheckFailed, InvalidMigration, LocalFault, TidegateError, Unreachable
 from tidegate.objects.bucket import BucketMove, How
 from tidegate.objects.sync import Swept
 
@@ -22,6 +22,10 @@ __all__ = ["copy", "sync"]
 
 EVERY = 5.0
 """Seconds between two lines about the lag."""
+PAUSE = 1.0
+"""Seconds before what failed is tried again."""
+REMIND = 60.0
+"""Seconds after which an error that is still the same is told again."""
 AT_ONCE = 256
 
 at_once = click.option(
@@ -86,7 +90,7 @@ async def copy(
         click.echo(
             f"{swept.copied:,} objects, {size(swept.bytes)} {verb} in {duration(seconds)} "
             f"({swept.copied / seconds:,.0f} objects/s, {swept.bytes / 2**20 / seconds:,.1f} MiB/s); "
-            f"{there:,} were there; {move.http.retries:,} requests had to be tried again"
+            f"{there:,} were there{_deletions(move, swept)}; {move.http.retries:,} requests had to be tried again"
         )
     _complain(move, swept)
 
@@ -124,7 +128,7 @@ async def sync(move: BucketMove, *, once: bool, reverse: bool, max_deletions: in
         print_json(_document(move, swept, seconds))
     else:
         click.echo(
-            f"{swept.copied:,} objects, {size(swept.bytes)} copied, {swept.deleted:,} deleted in {duration(seconds)}; "
+            f"{swept.copied:,} objects, {size(swept.bytes)} copied in {duration(seconds)}{_deletions(move, swept)}; "
             f"{move.http.retries:,} requests had to be tried again"
         )
     _complain(move, swept)
@@ -152,17 +156,64 @@ def _resumable() -> Generator[None]:
 
 
 async def _follow(move: BucketMove) -> None:
-    following = asyncio.create_task(move.follow(note))
+    """Until cancelled. Raises what trying again doesn't mend."""
+    following = asyncio.create_task(_persist(move))
     try:
-        while not following.done():
-            await asyncio.wait({following}, timeout=EVERY)
-            late, waiting = move.lag_seconds(), await move.lag()
-            behind = f"the oldest change that isn't applied is {late:.1f} s old" if late is not None else "up to date"
-            note(f"{behind}; {waiting:,} wait")
+        while not (await asyncio.wait({following}, timeout=EVERY))[0]:
+            note(await _behind(move))
         await following
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+async def _persist(move: BucketMove) -> None:
+    """A server that doesn't answer, and an object that can't be copied, are told of, and tried again."""
+    told, at = "", 0.0
+    while True:
+        try:
+            try:
+                await move.follow(note)
+            except (Unreachable, InvalidMigration, LocalFault):
+                raise
+            except TidegateError as error:
+                await _only_an_object(move, error)
+                raise Unreachable(error.why, where=error.where, mend=error.mend) from None
+        except Unreachable as error:
+            if error.brief != told or time.monotonic() - at > REMIND:
+                told, at = error.brief, time.monotonic()
+                note(f"tried again until it works: {told}")
+        await asyncio.sleep(PAUSE)
+
+
+async def _only_an_object(move: BucketMove, error: TidegateError) -> None:
+    """Raises what either side, or the queue, says that refuses everything."""
+    if not await move.azure.exists():
+        raise error
+    for side in move.sides.values():
+        async with aclosing(cast("AsyncGenerator[object]", side.pages())) as pages:
+            await anext(pages, None)
+    if move.events is not None:
+        await move.events.depth()
+
+
+async def _behind(move: BucketMove) -> str:
+    try:
+        waiting = await move.lag()
+    except TidegateError as error:
+        return f"how much waits isn't known: {error.brief}"
+    late, wait = move.lag_seconds(), f"{waiting:,} changes wait"
+    if late is None:
+        return wait if waiting else "up to date"
+    if move.sync.oldest is None:  # only a listing tells
+        return f"listed {late:.1f} s ago; {wait}"
+    return f"the oldest change that isn't applied is {late:.1f} s old; {wait}"
+
+
+def _deletions(move: BucketMove, swept: Swept) -> str:
+    withheld = move.sync.deletions.withheld
+    text = f"; {swept.deleted:,} deleted" if swept.deleted else ""
+    return text + (f"; {withheld:,} deletions withheld" if withheld else "")
 
 
 def _document(move: BucketMove, swept: Swept, seconds: float) -> JsonValue:

@@ -61,10 +61,10 @@ def bucket(given: dict[str, Any]) -> Bucket:
             where="BLOB",
             mend="give azure://ACCOUNT/CONTAINER or azure://ACCOUNT/CONTAINER/PREFIX",
         )
-    aws = s3.groupdict() | {name: given.pop(name) for name in ("profile",)}
+    aws = _folder(s3) | {name: given.pop(name) for name in ("profile",)}
     aws |= {"endpoint": given.pop("source_endpoint"), "peer": given.pop("source_peer")}
     aws |= {"events": given.pop("events", None), "region": given.pop("region") or _region(aws["profile"])}
-    azure = blob.groupdict() | {"endpoint": given.pop("target_endpoint")}
+    azure = _folder(blob) | {"endpoint": given.pop("target_endpoint")}
     if not aws["profile"] and os.environ.keys() >= ENVIRONMENT and "AWS_SESSION_TOKEN" not in os.environ:
         # where AWS's own chain begins; without loading it
         aws |= {"access_key": "env:AWS_ACCESS_KEY_ID", "secret_key": "env:AWS_SECRET_ACCESS_KEY"}
@@ -83,6 +83,12 @@ def bucket(given: dict[str, Any]) -> Bucket:
         first = error.errors(include_input=False, include_url=False)[0]
         field = str(first["loc"][-1]) if first["loc"] else ""
         raise UsageError(str(first["msg"]).removeprefix("Value error, "), where=FIELDS.get(field, field)) from None
+
+
+def _folder(match: re.Match[str]) -> dict[str, str]:
+    """`photos` is `photos/`: neither `photos2/a.jpg` is below it, nor `/a.jpg` a name in it."""
+    prefix = match["prefix"]
+    return match.groupdict() | {"prefix": f"{prefix}/" if prefix and not prefix.endswith("/") else prefix}
 
 
 def _region(profile: str | None) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from pydantic import JsonValue
@@ -30,20 +30,21 @@ Note = Callable[[str], None]
 
 @dataclass(slots=True)
 class Spread:
-    """What the workers have done. `objects`: the same on both sides now; `copied`: those that weren't there already."""
+    """What the workers have done. `objects`: the same on both sides now; `copied`: those that weren't there already.
+
+    What was left is in the manifest, with the reason.
+    """
 
     shards: int = 0
     objects: int = 0
     copied: int = 0
     bytes: int = 0
-    conflicts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     def add(self, segment: Segment) -> None:
         self.shards += 1
         self.objects += len(segment.rows)
         self.copied += segment.copied
         self.bytes += segment.bytes
-        self.conflicts += segment.conflicts
 
 
 def job_of(spec: Bucket) -> str:

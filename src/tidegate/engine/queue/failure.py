@@ -18,10 +18,10 @@ class TaskFailed(Exception):
 
 
 def failure(text: str, where: str) -> TidegateError:
-    """Of the kind that it was. `where`: the task, if the text is none of TaskFailed's."""
+    """Of the kind that it was, if it is one of errors.py. `where`: the task, if the text is none of TaskFailed's."""
     try:
         kept = cast("dict[str, str]", json.loads(text))
-        kind = cast("type[TidegateError]", getattr(errors, kept["kind"]))
+        kind = cast("type[TidegateError]", getattr(errors, kept["kind"], TidegateError))
         return kind(kept["why"], where=kept["where"], mend=kept["mend"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return TidegateError(f"a worker can't run it: {text}", where=where, mend="run the same tidegate everywhere")
