@@ -10,7 +10,7 @@ ARGS ?=
 help:
 	@echo "make rehearse    a whole migration, on embedded servers, under load (options: ARGS=\"--scenario window\")"
 	@echo "make test        the tests"
-	@echo "make test-crash  real kills at random moments of every scenario (about 20 minutes)"
+	@echo "make test-crash  real kills at random moments of every scenario (about 30 minutes)"
 	@echo "make check       lint, types, layers"
 	@echo "make bench       the figures, measured and printed"
 	@echo "make bench-postgres  the PostgreSQL plane beside its peers, on about 1 GB"
@@ -33,7 +33,8 @@ test: $(READY)
 	$(BIN)/python -m pytest -m rehearsal --numprocesses 2 $(ARGS)
 
 test-crash: $(READY)
-	$(BIN)/python -m pytest tests/crash tests/postgres/test_runs.py tests/postgres/test_resume.py --run-slow $(ARGS)
+	$(BIN)/python -m pytest tests/crash tests/postgres/test_runs.py tests/postgres/test_resume.py \
+	  tests/objects/test_kills.py tests/cli/test_worker.py --run-slow $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -110,6 +110,7 @@ async def test_a_killed_workers_shards_are_copied_by_another(queue, receipts):
     assert [row.key async for page in move.manifest.pages() for row in page] == sorted(here)
 
 
+@pytest.mark.slow
 async def test_a_copy_that_failed_goes_on_elsewhere_with_what_is_done(queue, receipts, tmp_path):
     for i in range(40):
         receipts.put(f"{i:02}", b"%d" % i)

@@ -87,6 +87,7 @@ def test_fifty_kills_of_copies_of_20000_objects(server_folder, tmp_path, how, ca
         print(f"{how}: {kills} kills, {together} copied twice: {together / kills:.2f} for each kill")
 
 
+@pytest.mark.slow
 def test_a_killed_copy_of_large_objects_goes_on_with_those_that_are_missing(commands, cloud):
     commands.bucket = f"large-{uuid.uuid4().hex[:8]}"
     cloud.seed(commands.bucket, 3, 40 * MIB)
@@ -100,6 +101,7 @@ def test_a_killed_copy_of_large_objects_goes_on_with_those_that_are_missing(comm
     assert cloud.served().puts - before.puts == 3
 
 
+@pytest.mark.slow
 def test_what_is_killed_between_two_parts_is_no_blob(receipts, tmp_path, moto, azurite):
     """S3 has no MD5 of one in parts: it goes over in blocks, and those of a dead process aren't among them."""
     body = random.randbytes(24 * MIB)

@@ -69,7 +69,8 @@ async def copy(
     at_once: int,
     as_json: bool,
 ) -> None:
-    """Copy every object of a bucket, each proved as it goes. What the container has besides stays as it is.
+    """Copy every object of a bucket, each proved as it goes. What the container has besides stays as it is; nothing is
+    deleted.
 
     Interrupted, the same command goes on where it was. Exits with 4 if any object can't be copied: those are named.
     """
@@ -92,6 +93,8 @@ async def copy(
             f"({swept.copied / seconds:,.0f} objects/s, {swept.bytes / 2**20 / seconds:,.1f} MiB/s); "
             f"{there:,} were there{_deletions(move, swept)}; {move.http.retries:,} requests had to be tried again"
         )
+        if swept.gone:
+            click.echo(f"{swept.gone:,} that were copied before are gone at the source: only `sync` deletes them")
     _complain(move, swept)
 
 
@@ -222,6 +225,7 @@ def _document(move: BucketMove, swept: Swept, seconds: float) -> JsonValue:
         "copied": swept.copied,
         "bytes": swept.bytes,
         "deleted": swept.deleted,
+        "gone": swept.gone,
         "withheld_deletions": move.sync.deletions.withheld,
         "conflicts": swept.conflicts,
         "first_conflicts": [{"key": each.key, "why": each.conflict} for each in swept.first],
