@@ -220,7 +220,6 @@ async def test_what_is_overwritten_or_deleted_between_its_listing_and_its_end_is
         assert (await move.verify(quiet)).equal
 
 
-@pytest.mark.xfail(strict=True, reason="what S3 says only by x-amz-missing-meta is dropped; the preflight tells of it")
 async def test_metadata_that_http_can_not_tell_are_not_dropped_unseen(silent_receipts):
     receipts = silent_receipts
     receipts.put("a")

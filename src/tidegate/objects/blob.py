@@ -45,6 +45,8 @@ BLOCKS_ON_THEIR_WAY = 3
 CONTAINER = {"restype": "container"}
 PAGE = "5000"
 DAMAGED = {"Md5Mismatch", "Crc64Mismatch"}
+KEPT = {"BlobArchived", "BlobImmutableDueToPolicy", "LeaseIdMissing", "SnapshotsPresent"}
+"""Blob takes nothing in the place of what is there, or doesn't delete it, whoever asks."""
 EXISTS = {"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}
 ARCHIVED = "it is archived: rehydrate it first"
 
@@ -259,9 +261,10 @@ class BlobSide:
         return Written(_etag(await self._unless_changed(request)), md5)
 
     async def put_from(self, key: str, url: str, md5: str, properties: Properties, over: str | None) -> Written:
-        """Azure reads the whole from there, and checks the MD5 itself. Raises NotFromThere."""
+        """Azure reads the whole from there, checks the MD5 itself, and keeps it. Raises NotFromThere."""
         headers = _headers(properties) | _condition(over)
-        headers |= {"x-ms-blob-type": "BlockBlob", "x-ms-copy-source": url, "x-ms-source-content-md5": _base64(md5)}
+        headers |= {"x-ms-blob-type": "BlockBlob", "x-ms-copy-source": url}
+        headers |= dict.fromkeys(("x-ms-source-content-md5", "x-ms-blob-content-md5"), _base64(md5))
         return Written(_etag(await self._from_there(Request("PUT", self._url(key), headers=headers))), md5)
 
     async def block_from(self, key: str, block: str, url: str, start: int, size: int) -> int:
@@ -283,7 +286,10 @@ class BlobSide:
 
     async def delete(self, key: str, etag: str) -> None:
         request = Request("DELETE", self._url(key), headers={"if-match": f'"{etag}"'})
-        answer = await self._asker.ask(request, {202, 404, 412})
+        answer = await self._asker.ask(request, {202, *CHANGED})
+        self._not_kept(answer)
+        if answer.status == 409:
+            raise refused(answer, self.where)
         if answer.status == 412:
             raise Changed
         if answer.status == 404:
@@ -302,9 +308,12 @@ class BlobSide:
             raise Changed(retried=answer.retried)
         if answer.code in DAMAGED:
             raise Mismatch
-        if answer.code in {"BlobArchived", "BlobImmutableDueToPolicy", "LeaseIdMissing"}:
-            raise Left(f"Blob keeps what is there ({answer.code})")
+        self._not_kept(answer)
         raise refused(answer, self.where)
+
+    def _not_kept(self, answer: Answer) -> None:
+        if answer.code in KEPT:
+            raise Left(f"Blob keeps what is there ({answer.code})")
 
     def _not_there(self, answer: Answer) -> None:
         """A container that is gone says nothing about its blobs; one that isn't made yet does."""

@@ -178,7 +178,7 @@ class BucketMove:
     ) -> Swept:
         server = None
         if how != "stream":
-            server = FromUrl(self.aws, self.azure, 0) if how == "server" else FromUrl(self.aws, self.azure)
+            server = FromUrl(self.aws, self.azure, 0, alone=True) if how == "server" else FromUrl(self.aws, self.azure)
         self.sync.server = server
         try:
             swept = await self.sync.sweep("aws", after=after, until=until, dry=dry, deletes=deletes)

@@ -25,7 +25,9 @@ HIDDEN_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Each key with the time of its change, by S3's clock. None if nobody knows what it says: any may have changed."""
+    """Each key, without the prefix, with the time of its change, by S3's clock. None if nobody knows what it says: any
+    may have changed.
+    """
 
     receipt: str
     changes: tuple[tuple[str, float], ...] | None
@@ -43,7 +45,7 @@ class Events:
     """Raises Unreachable, Refused."""
 
     def __init__(self, store: str, spec: AwsBucket, queue: str, http: Http) -> None:
-        self.bucket, self.queue = spec.bucket, queue
+        self.bucket, self.prefix, self.queue = spec.bucket, spec.prefix, queue
         self.where = f"{store} on aws (queue {queue.rpartition('/')[2]})"
         parts = urlsplit(queue)
         self.url = f"{parts.scheme}://{parts.netloc}/"
@@ -83,7 +85,8 @@ class Events:
             raise Refused(
                 "the queue carries another bucket's events too", where=self.where, mend="give each bucket its own queue"
             )
-        return tuple((key, at) for _, key, at in found)
+        cut = len(self.prefix)
+        return tuple((key[cut:], at) for _, key, at in found if key.startswith(self.prefix) and len(key) > cut)
 
     async def _call(self, action: str, fields: dict[str, Any]) -> dict[str, Any]:
         headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"AmazonSQS.{action}"}

@@ -6,6 +6,7 @@ again and knows what it means.
 """
 
 import binascii
+import re
 import time
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from tidegate.objects.wire import Broken, Raw
 __all__ = ["Lane", "Tried"]
 
 UNUSUAL = {"x-amz-server-side-encryption-customer-algorithm", "x-amz-tagging-count", "x-amz-missing-meta", *OF_S3}
+MD5 = re.compile(r"[0-9a-f]{32}")
 MOST_KEPT = 1000
 
 
@@ -53,7 +55,7 @@ class Lane:
         self._described: dict[tuple[str | None, ...], _Described] = {}
 
     def takes(self, listed: Listed) -> bool:
-        return listed.size <= LARGE and listed.md5 is not None and not listed.archived
+        return listed.size <= LARGE and not listed.archived and MD5.fullmatch(listed.md5 or "") is not None
 
     async def copy(self, listed: Listed) -> Tried:
         """Raises what keeps credentials from being had."""
@@ -63,7 +65,8 @@ class Lane:
         get, put = await self._signed()
         began = time.time()
         try:
-            raw = await self._gets.ask(get.head(self._from + encoded(self.source.prefix + key, "/"), int(began)))
+            head = get.head(self._from + encoded(self.source.prefix + key, "/"), int(began))
+            raw = await self._gets.ask(head, at_most=LARGE)  # it may have grown since it was listed
         except (Broken, OSError, TimeoutError):
             return self._again(NOTHING)
         if raw.status in TRY_AGAIN:

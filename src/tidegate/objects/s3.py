@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -39,6 +40,7 @@ __all__ = ["S3Side"]
 
 META = "x-amz-meta-"
 CHANGED = {404, 409, 412}
+DENIED = {400, 403}
 MD5 = re.compile(r"[0-9a-f]{32}")
 IN_PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
 WITH_CHECKSUMS = {"x-amz-checksum-mode": "ENABLED"}
@@ -107,7 +109,7 @@ class S3Side:
             raise TidegateError(f"its listing can't be read: {error}", where=self.where, mend=mend) from None
 
     async def stat(self, key: str) -> Listed | None:
-        answer = await self._asker.ask(Request("HEAD", self._url(key)), {200, 404})
+        answer = await self._read_or_left(Request("HEAD", self._url(key)))
         if answer.status == 404:
             return None
         return Listed(key, int(answer.headers.get("content-length", 0)), _etag(answer), _honest_md5(answer.headers))
@@ -120,15 +122,7 @@ class S3Side:
 
     async def _read(self, method: str, key: str) -> Got | None:
         began = time.time()
-        request = Request(method, self._url(key), headers=dict(WITH_CHECKSUMS))
-        answer = await self._asker.ask(request, {200, 400, 403, 404}, LARGE)
-        if answer.status in {400, 403}:
-            if method == "HEAD":  # its answer has no body that says why
-                first = Request("GET", self._url(key), headers={"range": "bytes=0-0"})
-                answer = await self._asker.ask(first, {206, 400, 403, 404, 416})
-                if answer.status in {206, 416}:  # its credentials had expired
-                    return await self._read(method, key)
-            raise self._left(answer)
+        answer = await self._read_or_left(Request(method, self._url(key), headers=dict(WITH_CHECKSUMS)))
         if answer.status == 404:
             if method == "GET" and answer.code != "NoSuchKey":
                 raise refused(answer, self.where)
@@ -148,8 +142,20 @@ class S3Side:
             _checksums(headers),
             int(parts[1]) if parts else 0,
             headers.get("x-amz-version-id", ""),
-            ARCHIVED if method == "HEAD" and _archived(headers) else "",
+            _unreadable(headers, archived=method == "HEAD" and _archived(headers)),
         )
+
+    async def _read_or_left(self, request: Request) -> Answer:
+        """200 or 404."""
+        answer = await self._asker.ask(request, {200, *DENIED, 404}, LARGE)
+        if answer.status not in DENIED:
+            return answer
+        if request.method == "HEAD":  # its answer has no body that says why
+            first = Request("GET", request.url, headers={"range": "bytes=0-0"})
+            answer = await self._asker.ask(first, {206, *DENIED, 404, 416}, LARGE)
+            if answer.status not in DENIED:  # the credentials had expired, and are new now
+                return await self._asker.ask(request, {200, 404})
+        raise self._left(answer)
 
     def seen(self, headers: Mapping[str, str], began: float) -> float:
         """As of when an answer is, by its own clock; the request was made at `began`, by ours. Unix seconds."""
@@ -177,6 +183,8 @@ class S3Side:
             return Left(ARCHIVED)
         if answer.code == "InvalidRequest":
             return Left("a key of the customer's own encrypts it (SSE-C): S3 gives it to nobody else")
+        if answer.code == "AccessDenied":
+            return Left("it may not be read (AccessDenied): see its ACL, and the policies of the bucket and of its key")
         return refused(answer, self.where)
 
     async def _tags(self, key: str) -> dict[str, str]:
@@ -188,8 +196,8 @@ class S3Side:
 
     async def part(self, key: str, etag: str, start: int, size: int) -> bytes:
         headers = {"if-match": f'"{etag}"', "range": f"bytes={start}-{start + size - 1}"}
-        answer = await self._asker.ask(Request("GET", self._url(key), headers=headers), {206, 400, 403, *CHANGED})
-        if answer.status in {400, 403}:
+        answer = await self._asker.ask(Request("GET", self._url(key), headers=headers), {206, *DENIED, *CHANGED})
+        if answer.status in DENIED:
             raise self._left(answer)
         if answer.status != 206:
             raise Changed
@@ -245,7 +253,8 @@ class S3Side:
             headers = _condition(over) | {"content-type": "application/xml"}
             answer = await self._unless_changed(Request("POST", url, {"uploadId": upload}, headers, body))
         except (Exception, asyncio.CancelledError):
-            await self._asker.ask(Request("DELETE", url, {"uploadId": upload}), {204, 404})
+            with suppress(TidegateError):  # what went wrong before says more
+                await self._asker.ask(Request("DELETE", url, {"uploadId": upload}), {204, 404})
             raise
         root = ET.fromstring(answer.body or b"")  # noqa: S314 - from S3 itself
         return Written((root.findtext("{*}ETag") or "").strip('"'), md5)
@@ -269,7 +278,8 @@ class S3Side:
                 raise Mismatch
             if answer.status == 400:
                 raise refused(answer, self.where)
-            if answer.code in {"NoSuchBucket", "NoSuchUpload"}:
+            lost = answer.code == "NoSuchUpload" and answer.retried  # the earlier try has put it together
+            if answer.code in {"NoSuchBucket", "NoSuchUpload"} and not lost:
                 raise refused(answer, self.where)
             raise Changed(retried=answer.retried)
         return answer
@@ -306,6 +316,14 @@ def _archived(headers: Mapping[str, str]) -> bool:
     """HEAD is answered for what is archived too. C: docs.aws.amazon.com, "HeadObject"."""
     archived = headers.get("x-amz-storage-class") in CLASSES or "x-amz-archive-status" in headers
     return archived and 'ongoing-request="false"' not in headers.get("x-amz-restore", "")
+
+
+def _unreadable(headers: Mapping[str, str], *, archived: bool) -> str:
+    """Why it can't be copied; empty if it can. C: docs.aws.amazon.com, "GetObject", x-amz-missing-meta."""
+    if archived:
+        return ARCHIVED
+    missing = headers.get("x-amz-missing-meta", "0")
+    return "" if missing == "0" else f"{missing} of its metadata can't be told by HTTP: rewrite them in ASCII"
 
 
 def _etag(answer: Answer) -> str:

@@ -40,7 +40,7 @@ class Sending:
 
     async def send(self, key: str, got: Got, over: str | None, intend: Intend) -> Written:
         """Raises Changed for the target, Moved for the source; Damaged, Unreachable, Refused, Left."""
-        if got.body is None and self.server is not None and self.server.takes(got):
+        if got.body is None and self.server is not None:
             written = await self.server.send(key, got, over, intend)
             if written is not None:
                 return written
@@ -71,7 +71,10 @@ class Sending:
         await _hashed(proof, body)
         rung = await self._proved(key, got, proof)
         intend(proof.md5, rung)
-        return await self.target.put(key, body, proof.md5, got.properties, over)
+        try:
+            return await self.target.put(key, body, proof.md5, got.properties, over)
+        except Mismatch:
+            raise self._not_whole(key) from None
 
     async def _whole(self, key: str, got: Got, md5: str, over: str | None, intend: Intend) -> Written:
         intend(md5, "md5")

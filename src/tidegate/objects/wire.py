@@ -10,7 +10,7 @@ import socket
 import ssl
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
@@ -111,22 +111,29 @@ class Wire(asyncio.Protocol):
             else:
                 self._transport.write(head)
                 await self._stream(body)
-            return await self._answer
+            raw = await self._answer
         except BaseException:
             self._answer.cancel()
             self.close()
             raise
+        if self._transport.get_write_buffer_size():  # answered before all of it was sent
+            self.usable = False
+        return raw
 
     async def _stream(self, body: AsyncIterator[bytes]) -> None:
         assert self._transport is not None and self._answer is not None, "asked"  # noqa: PT018 - one state
-        async for chunk in body:
-            if self._answer.done():  # refused before it was whole
-                self.usable = False
-                return
-            self._heard = self._loop.time()
-            self._transport.write(chunk)
-            if self._writable is not None:
-                await asyncio.wait((self._writable, self._answer), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            async for chunk in body:
+                if self._answer.done():  # refused before it was whole
+                    self.usable = False
+                    return
+                self._heard = self._loop.time()
+                self._transport.write(chunk)
+                if self._writable is not None:
+                    await asyncio.wait((self._writable, self._answer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if isinstance(body, AsyncGenerator):
+                await body.aclose()
 
     def close(self) -> None:
         self.usable = False
@@ -256,6 +263,7 @@ class Wire(asyncio.Protocol):
         self._parser = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(self.raw)
+            self.raw = Raw()  # what may still come is nobody's
 
 
 def _unsent(transport: asyncio.Transport) -> int:

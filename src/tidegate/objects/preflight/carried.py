@@ -96,7 +96,7 @@ def judge_carried(where: str, sample: SampleFacts, *, tags: bool, hierarchical: 
             "metadata.missing",
             "missing",
             "has metadata that HTTP can't express",
-            "have metadata that S3 can't tell over HTTP, so it would be lost",
+            "have metadata that S3 can't tell over HTTP: they are left as they are",
             "rewrite it on AWS, in ASCII",
             verdict="inconclusive",
         ),
