@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -15,7 +15,7 @@ from tidegate.objects.http import Http
 from tidegate.objects.manifest import Manifest
 from tidegate.objects.removal import Removal
 from tidegate.objects.s3 import S3Side
-from tidegate.objects.side import Side
+from tidegate.objects.side import Left, Side
 from tidegate.objects.store import BucketStore
 from tidegate.objects.sync import Swept, Sync
 from tidegate.objects.verify import Difference, VerifyReport, compare
@@ -274,7 +274,10 @@ class BucketMove:
     async def _forget_lost(self, keys: Collection[str], follower: Side) -> None:
         """What somebody else deleted at the side that follows is brought over again."""
         recorded = [key for key in keys if self.manifest.row(key) is not None]
-        self.manifest.forget([key for key in recorded if await follower.stat(key) is None])
+        for key in recorded:
+            with suppress(Left):
+                if await follower.stat(key) is None:
+                    self.manifest.forget([key])
 
     async def compare(
         self, note: Callable[[str], None], told: Callable[[Difference], None], *, read: bool = False

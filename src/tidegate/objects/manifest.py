@@ -210,8 +210,8 @@ class Manifest:
             yield [_row(each) for each in found]
             after = found[-1][0]
 
-    def conflicts(self, most: int) -> dict[str, str]:
-        """The first of the keys about which nothing could be done, with the reason."""
+    def conflicts(self, most: int = -1) -> dict[str, str]:
+        """The keys about which nothing could be done, with the reason; perhaps only the first."""
         if not self.there:
             return {}
         return dict(self._execute(f"select key, why from conflicts order by key limit {most}"))

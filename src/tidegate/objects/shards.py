@@ -151,7 +151,7 @@ async def _copied(move: BucketMove, how: How, shard: Shard) -> Segment:
         ours = [row.size async for page in move.manifest.pages() for row in page if row.ours]
         copied, size = len(ours), sum(ours)
     rows = [row async for page in move.manifest.pages() for row in page]
-    conflicts = move.manifest.conflicts(move.manifest.count("conflicts")) | failed
+    conflicts = move.manifest.conflicts() | failed
     return Segment(rows, list(conflicts.items()), copied, size)
 
 
@@ -161,7 +161,7 @@ async def _one_by_one(move: BucketMove, how: How, shard: Shard, error: TidegateE
     Raises the error if it isn't that of a few objects. The range is listed again: it may have been its listing's.
     """
     done = {row.key async for page in move.manifest.pages() for row in page}
-    done.update(move.manifest.conflicts(move.manifest.count("conflicts")))
+    done.update(move.manifest.conflicts())
     left: list[tuple[str, str]] = []
     before = shard.after
     async with aclosing(_keys(move.aws, shard)) as keys:
