@@ -5,12 +5,12 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from tidegate.errors import Refused, RollbackIncomplete, TidegateError, UsageError
 from tidegate.objects.blob import BlobSide
 from tidegate.objects.events import Events
-from tidegate.objects.from_url import FromUrl
+from tidegate.objects.from_url import FromUrl, How
 from tidegate.objects.http import Http
 from tidegate.objects.manifest import Manifest
 from tidegate.objects.removal import Removal
@@ -24,10 +24,7 @@ from tidegate.runbook.migration import Bucket, Cloud, other
 if TYPE_CHECKING:
     from tidegate.objects.preflight import BucketFacts
 
-__all__ = ["BucketMove", "How"]
-
-How = Literal["auto", "stream", "server"]
-"""Who moves the bytes: Azure by itself where it can, this process, Azure alone."""
+__all__ = ["BucketMove"]
 
 LOOK = 1.0
 """Seconds between listings where listing is all there is."""
@@ -39,7 +36,6 @@ IDLE = 0.1
 SWEEPS, FEW = 5, 50
 """Listings before two sides are compared, until one finds so few changes that the comparison can bring them over."""
 FRESH = 2.0
-SHOWN = 5
 
 
 class BucketMove:
@@ -100,8 +96,7 @@ class BucketMove:
             await self._container()
             swept = await self._bulk()
             if swept.conflicts:
-                first = sorted(swept.first, key=lambda each: each.key)[:SHOWN]
-                named = "; ".join(f"{each.key!r}: {each.conflict}" for each in first)
+                named = "; ".join(f"{each.key!r}: {each.conflict}" for each in sorted(swept.first)[:5])
                 raise Refused(
                     f"{swept.conflicts:,} objects can't be copied: {named}",
                     where=self.azure.where,

@@ -6,6 +6,7 @@ bucket; where it doesn't (a private endpoint, a policy, an emulator that can't),
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Literal
 
 from tidegate.errors import Unreachable
 from tidegate.objects.blob import BlobSide, NotFromThere, Upload
@@ -14,7 +15,10 @@ from tidegate.objects.parts import sent_side_by_side, spans
 from tidegate.objects.s3 import S3Side
 from tidegate.objects.side import Changed, Got, Intend, Left, Written
 
-__all__ = ["FromUrl"]
+__all__ = ["FromUrl", "How"]
+
+How = Literal["auto", "stream", "server"]
+"""Who moves the bytes: Azure by itself where it can, this process, Azure alone."""
 
 SMALL = 2**20
 """Below it, an object passes by here with less work, for both sides too, than it takes to tell Azure where it is."""

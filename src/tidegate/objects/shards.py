@@ -17,7 +17,8 @@ from typing import Any, cast
 from pydantic import JsonValue
 
 from tidegate.errors import InvalidMigration, LocalFault, Refused, TidegateError, Unreachable
-from tidegate.objects.bucket import BucketMove, How
+from tidegate.objects.bucket import BucketMove
+from tidegate.objects.from_url import How
 from tidegate.objects.manifest import Manifest, Row
 from tidegate.objects.side import Listed, Side
 from tidegate.runbook.migration import Bucket

@@ -15,7 +15,8 @@ from tidegate.cli.objects.sides import MOVE
 from tidegate.cli.options import json_option, print_json
 from tidegate.cli.wording import duration, size
 from tidegate.errors import CheckFailed, InvalidMigration, LocalFault, TidegateError, Unreachable
-from tidegate.objects.bucket import BucketMove, How
+from tidegate.objects.bucket import BucketMove
+from tidegate.objects.from_url import How
 from tidegate.objects.sync import Swept
 
 __all__ = ["copy", "sync"]

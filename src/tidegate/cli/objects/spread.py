@@ -14,7 +14,8 @@ from tidegate.cli.wording import size
 from tidegate.engine.queue.job import Job, coordinated
 from tidegate.engine.queue.server import QueueServer
 from tidegate.engine.tasks import cancel
-from tidegate.objects.bucket import BucketMove, How
+from tidegate.objects.bucket import BucketMove
+from tidegate.objects.from_url import How
 from tidegate.objects.shards import OBJECTS, Segment, Shard, merge, run_shard, shards
 from tidegate.runbook.migration import Bucket
 
