@@ -1,4 +1,4 @@
-"""One worker against two, on PostgreSQL: 40,000 x 4 KiB, 20 ms added to every request, so that cores aren't the limit.
+"""One worker against two, on PostgreSQL: 40,000 x 4 KiB, 100 ms added to every request, so that cores aren't the limit.
 
 The workers wait for work before the copy begins; the copy itself lists, shares out and records, and copies nothing.
 """
@@ -19,7 +19,7 @@ from tidegate.lab.servers.process import Process
 __all__ = ["main"]
 
 DATA = Data(40_000, 4 * 2**10)
-LATENCY = 0.02
+LATENCY = 0.1
 BOUND = 1.6
 READY = "takes tasks from"
 """Said by a worker when it does."""
@@ -71,7 +71,7 @@ def _copied(folder: Path, store: str, password: str, count: int, data: Data) -> 
 
 
 def _print(data: Data, walls: dict[int, list[float]], used: dict[int, list[float]]) -> None:
-    print(f"{data}, 20 ms; medians of {len(walls[1])}, all proved whole from outside\n")
+    print(f"{data}, 100 ms; medians of {len(walls[1])}, all proved whole from outside\n")
     print("| workers | wall s | objects/s | their CPU s | every wall |\n|---|---|---|---|---|")
     for count, values in walls.items():
         wall = statistics.median(values)
