@@ -90,7 +90,8 @@ async def test_objects_of_any_size_come_back_and_stay_below_their_prefix(vault):
         "even": bytes(LARGE * 2),
     }
     spec = vault.side.spec.model_copy(update={"prefix": "nightly/one-more/"})
-    other = ObjectVault(type(vault.side)("the backup", spec, Http()), Http(), "elsewhere")
+    http = Http()
+    other = ObjectVault(type(vault.side)("the backup", spec, http), http, "elsewhere")
     await other.put("not-ours", chunks(b"x", 1), 1)
     for name, content in contents.items():
         await vault.put(name, chunks(content, 2**20 + 72), len(content))
@@ -104,6 +105,7 @@ async def test_objects_of_any_size_come_back_and_stay_below_their_prefix(vault):
     with pytest.raises(Absent):
         await digest(vault, "large")
     assert [stored async for stored in other.list()] == [Stored("not-ours", 1)]
+    await other.close()
 
 
 async def test_what_somebody_else_writes_meanwhile_is_not_written_over(vault, monkeypatch):
