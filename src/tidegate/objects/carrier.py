@@ -19,6 +19,8 @@ __all__ = ["Candidate", "Carrier", "Deletions"]
 
 IN_MEMORY = 96 * 2**20
 """Bytes of all objects that are on their way."""
+COPIES = 2
+"""Of what passes whole: one of ours, one in the buffers of sockets and of TLS."""
 OF_A_LARGE_ONE = 6 * LARGE
 """Three parts on their way here, three from here."""
 TOGETHER = 200
@@ -121,8 +123,7 @@ class Carrier:
 
     async def _one(self, candidate: Candidate) -> None:
         size = candidate.listed.size if candidate.listed else LARGE
-        if size > LARGE:
-            size = OF_A_LARGE_ONE
+        size = OF_A_LARGE_ONE if size > LARGE else COPIES * size
         if not self._free.take(size):
             await self._free.wait(size)
         try:
