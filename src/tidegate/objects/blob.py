@@ -1,16 +1,16 @@
 """A container of Azure's Blob service."""
 
-import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
 from tidegate.errors import Refused, TidegateError
 from tidegate.objects.azure_chain import azure_credentials
-from tidegate.objects.checksums import crc64, from_little_endian, little_endian
-from tidegate.objects.http import Answer, Asker, Http, refused
+from tidegate.objects.checksums import crc64, from_little_endian, little_endian, md5_in_base64
+from tidegate.objects.http import Answer, Asker, Http, condition, refused
 from tidegate.objects.listing import Page, blob_page
 from tidegate.objects.names import (
     key_of,
@@ -20,6 +20,7 @@ from tidegate.objects.names import (
     refused_by_blob,
     unfit_for_blob,
 )
+from tidegate.objects.paging import paged
 from tidegate.objects.parts import sent_side_by_side
 from tidegate.objects.side import (
     LARGE,
@@ -137,19 +138,11 @@ class BlobSide:
 
     async def pages(self, after: str = "") -> AsyncIterator[list[Listed]]:
         query = CONTAINER | {"comp": "list", "maxresults": PAGE} | ({"prefix": self.prefix} if self.prefix else {})
-        coming = asyncio.create_task(self._page(query))
-        try:
-            while True:
-                page = await coming
-                if page.more:
-                    coming = asyncio.create_task(self._page(query | {"marker": page.more}))
-                entries = [self._keyed(each) for each in page.entries] if self.maps else page.entries
+        pages = paged(lambda more: self._page(query | ({"marker": more} if more else {})))
+        async with aclosing(pages):
+            async for page in pages:
+                entries = [self._keyed(each) for each in page] if self.maps else page
                 yield [each for each in entries if each.key > after] if after else entries
-                if not page.more:
-                    return
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
 
     def _keyed(self, blob: Listed) -> Listed:
         key = key_of(blob.key)
@@ -173,7 +166,7 @@ class BlobSide:
         answer = await self._asker.ask(Request("HEAD", self._url(key)), {200, 404})
         if answer.status == 404:
             return self._not_there(answer)
-        return Listed(key, int(answer.headers["content-length"]), _etag(answer), _md5(answer.headers))
+        return Listed(key, int(answer.headers["content-length"]), answer.etag, _md5(answer.headers))
 
     async def look(self, key: str) -> Got | None:
         return await self._read("HEAD", key)
@@ -196,7 +189,7 @@ class BlobSide:
         body = answer.body if method == "GET" else None
         unreadable = ARCHIVED if headers.get("x-ms-access-tier") == "Archive" else ""
         size = int(headers.get("content-length", 0))
-        return Got(_etag(answer), size, _md5(headers), properties, body, unreadable=unreadable)
+        return Got(answer.etag, size, _md5(headers), properties, body, unreadable=unreadable)
 
     async def _tags(self, key: str) -> dict[str, str]:
         answer = await self._asker.ask(Request("GET", self._url(key), {"comp": "tags"}), {200, 404})
@@ -221,13 +214,15 @@ class BlobSide:
     async def put(
         self, key: str, body: bytes | Streamed, md5: str, properties: Properties, over: str | None
     ) -> Written:
-        headers = _headers(properties) | _condition(over) | {"x-ms-blob-type": "BlockBlob", "content-md5": _base64(md5)}
+        headers = (
+            _headers(properties) | condition(over) | {"x-ms-blob-type": "BlockBlob", "content-md5": md5_in_base64(md5)}
+        )
         request = Request("PUT", self._url(key), headers=headers)
         if isinstance(body, bytes):
             request.body = body
         else:
             request.stream = body
-        return Written(_etag(await self._unless_changed(request)), md5)
+        return Written((await self._unless_changed(request)).etag, md5)
 
     async def put_parts(
         self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None, settle: Settle
@@ -254,18 +249,19 @@ class BlobSide:
         """Makes a blob of blocks that Azure has. `md5` in hex is kept with it, unless it is empty."""
         listed = "".join(f"<Latest>{each}</Latest>" for each in blocks)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
-        headers = _headers(properties) | _condition(over)
+        headers = _headers(properties) | condition(over)
         if md5:
-            headers["x-ms-blob-content-md5"] = _base64(md5)
+            headers["x-ms-blob-content-md5"] = md5_in_base64(md5)
         request = Request("PUT", self._url(key), {"comp": "blocklist"}, headers, body)
-        return Written(_etag(await self._unless_changed(request)), md5)
+        return Written((await self._unless_changed(request)).etag, md5)
 
     async def put_from(self, key: str, url: str, md5: str, properties: Properties, over: str | None) -> Written:
         """Azure reads the whole from there, checks the MD5 itself, and keeps it. Raises NotFromThere."""
-        headers = _headers(properties) | _condition(over)
+        headers = _headers(properties) | condition(over)
         headers |= {"x-ms-blob-type": "BlockBlob", "x-ms-copy-source": url}
-        headers |= dict.fromkeys(("x-ms-source-content-md5", "x-ms-blob-content-md5"), _base64(md5))
-        return Written(_etag(await self._from_there(Request("PUT", self._url(key), headers=headers))), md5)
+        headers |= dict.fromkeys(("x-ms-source-content-md5", "x-ms-blob-content-md5"), md5_in_base64(md5))
+        answer = await self._from_there(Request("PUT", self._url(key), headers=headers))
+        return Written(answer.etag, md5)
 
     async def block_from(self, key: str, block: str, url: str, start: int, size: int) -> int:
         """One block of what is there. Returns the CRC64 of what Azure has read. Raises NotFromThere."""
@@ -324,10 +320,6 @@ class BlobSide:
         return f"{self.url}/{encoded(self.prefix + self.name(key), '/')}"
 
 
-def _condition(over: str | None) -> dict[str, str]:
-    return {"if-none-match": "*"} if over is None else {"if-match": f'"{over}"'}
-
-
 def _headers(properties: Properties) -> dict[str, str]:
     found = {f"x-ms-blob-{name}": value for name, value in properties.headers.items() if name in STANDARD}
     found |= {f"{META}{name}": value for name, value in metadata_for_azure(properties).items()}
@@ -340,17 +332,9 @@ def _properties(headers: Mapping[str, str]) -> Properties:
     return Properties(standard | own, metadata)
 
 
-def _etag(answer: Answer) -> str:
-    return answer.headers.get("etag", "").strip('"')
-
-
 def _md5(headers: Mapping[str, str]) -> str | None:
     return _hex(headers.get("content-md5"))
 
 
 def _hex(text: str | None) -> str | None:
     return base64.b64decode(text).hex() if text else None
-
-
-def _base64(md5: str) -> str:
-    return base64.b64encode(bytes.fromhex(md5)).decode()

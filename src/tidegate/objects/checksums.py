@@ -19,6 +19,7 @@ __all__ = [
     "digest",
     "from_little_endian",
     "little_endian",
+    "md5_in_base64",
 ]
 
 
@@ -30,6 +31,11 @@ def crc64(part: bytes, before: int = 0) -> int:
 def crc64_of_both(first: int, second: int, size: int) -> int:
     """Of a whole, from those of its two parts; `size` of the second, in bytes."""
     return int(_crt().combine_crc64nvme(first, second, size))
+
+
+def md5_in_base64(md5: str) -> str:
+    """As both clouds write it, from hex."""
+    return base64.b64encode(bytes.fromhex(md5)).decode()
 
 
 def big_endian(crc64: int) -> str:

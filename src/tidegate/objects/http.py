@@ -16,7 +16,7 @@ from tidegate.objects.credentials import EXPIRED, Credentials
 from tidegate.objects.signing import Request
 from tidegate.objects.wire import Broken, Origin, Pool
 
-__all__ = ["TRY_AGAIN", "Answer", "Asker", "Http", "refused"]
+__all__ = ["TRY_AGAIN", "Answer", "Asker", "Http", "condition", "refused"]
 
 PAUSES = (0.05, 0.2, 0.8, 1.6)
 """Seconds between the tries, about."""
@@ -42,6 +42,11 @@ class Answer(NamedTuple):
     body: bytes | None
     retried: bool = False
     """An earlier try may have had its effect, and only its answer was lost."""
+
+    @property
+    def etag(self) -> str:
+        """Without its quotes."""
+        return self.headers.get("etag", "").strip('"')
 
     @property
     def code(self) -> str:
@@ -152,6 +157,11 @@ class Asker:
             fresh=fresh,
         )
         return Answer(raw.status, raw.headers, raw.body)
+
+
+def condition(over: str | None) -> dict[str, str]:
+    """The header of a write over the object with this ETag; None: only where there is none."""
+    return {"if-none-match": "*"} if over is None else {"if-match": f'"{over}"'}
 
 
 def refused(answer: Answer, where: str) -> TidegateError:

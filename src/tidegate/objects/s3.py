@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -15,9 +15,11 @@ from xml.etree import ElementTree as ET
 
 from tidegate.errors import TidegateError
 from tidegate.objects.aws_chain import aws_credentials
-from tidegate.objects.http import Answer, Asker, Http, refused
+from tidegate.objects.checksums import md5_in_base64
+from tidegate.objects.http import Answer, Asker, Http, condition, refused
 from tidegate.objects.listing import Page, s3_page
 from tidegate.objects.names import refused_by_s3, unfit_for_s3
+from tidegate.objects.paging import paged
 from tidegate.objects.parts import sent_side_by_side
 from tidegate.objects.side import (
     LARGE,
@@ -87,18 +89,10 @@ class S3Side:
     async def pages(self, after: str = "") -> AsyncIterator[list[Listed]]:
         query = {"list-type": "2", "encoding-type": "url"} | ({"prefix": self.prefix} if self.prefix else {})
         query |= {"start-after": self.prefix + after} if after else {}
-        coming = asyncio.create_task(self._page(query))
-        try:
-            while True:
-                page = await coming
-                if page.more:
-                    coming = asyncio.create_task(self._page(query | {"continuation-token": page.more}))
-                yield page.entries
-                if not page.more:
-                    return
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        pages = paged(lambda more: self._page(query | ({"continuation-token": more} if more else {})))
+        async with aclosing(pages):
+            async for entries in pages:
+                yield entries
 
     async def _page(self, query: dict[str, str]) -> Page:
         answer = await self._asker.ask(Request("GET", self.url, query), {200})
@@ -112,7 +106,7 @@ class S3Side:
         answer = await self._read_or_left(Request("HEAD", self._url(key)))
         if answer.status == 404:
             return None
-        return Listed(key, int(answer.headers.get("content-length", 0)), _etag(answer), _honest_md5(answer.headers))
+        return Listed(key, int(answer.headers.get("content-length", 0)), answer.etag, _honest_md5(answer.headers))
 
     async def look(self, key: str) -> Got | None:
         return await self._read("HEAD", key)
@@ -131,9 +125,9 @@ class S3Side:
         properties = _properties(headers)
         if self.tags and headers.get("x-amz-tagging-count", "0") != "0":
             properties = Properties(properties.headers, properties.metadata, await self._tags(key))
-        parts = IN_PARTS.fullmatch(_etag(answer))
+        parts = IN_PARTS.fullmatch(answer.etag)
         return Got(
-            _etag(answer),
+            answer.etag,
             int(headers.get("content-length", 0)),
             _honest_md5(headers),
             properties,
@@ -221,13 +215,13 @@ class S3Side:
     async def put(
         self, key: str, body: bytes | Streamed, md5: str, properties: Properties, over: str | None
     ) -> Written:
-        headers = _headers(properties) | _condition(over) | {"content-md5": _base64(md5)}
+        headers = _headers(properties) | condition(over) | {"content-md5": md5_in_base64(md5)}
         request = Request("PUT", self._url(key), headers=headers)
         if isinstance(body, bytes):
             request.body = body
         else:
             request.stream = body
-        return Written(_etag(await self._unless_changed(request)), md5)
+        return Written((await self._unless_changed(request)).etag, md5)
 
     async def put_parts(
         self, key: str, parts: AsyncIterator[bytes], properties: Properties, over: str | None, settle: Settle
@@ -240,7 +234,7 @@ class S3Side:
             digest = await asyncio.to_thread(hashlib.md5, part, usedforsecurity=False)
             headers = {"content-md5": base64.b64encode(digest.digest()).decode()}
             query = {"partNumber": str(number + 1), "uploadId": upload}
-            return _etag(await self._asker.ask(Request("PUT", url, query, headers, part), {200}))
+            return (await self._asker.ask(Request("PUT", url, query, headers, part), {200})).etag
 
         try:
             etags = await sent_side_by_side(parts, send, PARTS_ON_THEIR_WAY)
@@ -250,7 +244,7 @@ class S3Side:
                 for number, etag in enumerate(etags, 1)
             )
             body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
-            headers = _condition(over) | {"content-type": "application/xml"}
+            headers = condition(over) | {"content-type": "application/xml"}
             answer = await self._unless_changed(Request("POST", url, {"uploadId": upload}, headers, body))
         except (Exception, asyncio.CancelledError):
             with suppress(TidegateError):  # what went wrong before says more
@@ -288,10 +282,6 @@ class S3Side:
         return f"{self.url}/{encoded(self.prefix + key, '/')}"
 
 
-def _condition(over: str | None) -> dict[str, str]:
-    return {"if-none-match": "*"} if over is None else {"if-match": f'"{over}"'}
-
-
 def _headers(properties: Properties) -> dict[str, str]:
     headers = properties.headers | {f"{META}{name}": value for name, value in properties.metadata.items()}
     return headers | ({"x-amz-tagging": urlencode(properties.tags)} if properties.tags else {})
@@ -326,10 +316,6 @@ def _unreadable(headers: Mapping[str, str], *, archived: bool) -> str:
     return "" if missing == "0" else f"{missing} of its metadata can't be told by HTTP: rewrite them in ASCII"
 
 
-def _etag(answer: Answer) -> str:
-    return answer.headers.get("etag", "").strip('"')
-
-
 @lru_cache(maxsize=16)
 def _date(text: str) -> float:
     try:
@@ -349,7 +335,3 @@ def _honest_md5(headers: Mapping[str, str]) -> str | None:
     if "x-amz-server-side-encryption-customer-algorithm" in headers:
         return None
     return _md5(headers.get("etag", "").strip('"'))
-
-
-def _base64(md5: str) -> str:
-    return base64.b64encode(bytes.fromhex(md5)).decode()
